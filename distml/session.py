@@ -1,0 +1,78 @@
+"""The Ray this process uses: started or joined in one place, or not at all.
+
+Whoever needs Ray calls `connect()` just before the first remote call, so a job that fits one model never starts it. Two
+places have no Ray to start: the debug launcher, which wants every fit in its own process (`with inline():`), and a Ray
+worker, where asking for further workers could wait for ever on CPUs that its own caller holds.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from distml.errors import UserError
+
+__all__ = ["connect", "disconnect", "inline", "is_inline"]
+
+# Ray reads these when it is first imported. A token is asked for because Ray's ports listen on all interfaces.
+_ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+_inline: ContextVar[bool] = ContextVar("inline", default=False)
+
+
+def connect(num_cpus: int | None = None) -> None:
+    """Join the Ray of `RAY_ADDRESS`, or start one on this machine; does nothing where there is one.
+
+    Args:
+        num_cpus: Logical CPUs of a Ray started here. `None`: all of the machine.
+
+    Raises:
+        UserError: `RAY_ADDRESS` names no Ray that answers.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        return
+    address = os.environ.get("RAY_ADDRESS", "local")
+    # The dashboard costs two seconds and 200 MB, and a run's own record shows more of it.
+    options: dict[str, Any] = {"num_cpus": num_cpus, "include_dashboard": False} if address == "local" else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
+    except ConnectionError as error:
+        raise UserError(f"RAY_ADDRESS={address}: no Ray answers there; start one or unset it ({error})") from error
+
+
+def disconnect() -> None:
+    """Leave Ray, and stop it if it was started here."""
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        ray.shutdown()
+
+
+@contextmanager
+def inline() -> Iterator[None]:
+    """Fit in this process, one after another: breakpoints work and nothing is started."""
+    token = _inline.set(True)
+    try:
+        yield
+    finally:
+        _inline.reset(token)
+
+
+def is_inline() -> bool:
+    """Whether fits run in this process: inside `inline()`, or in a Ray worker."""
+    return _inline.get() or _is_worker()
+
+
+def _is_worker() -> bool:
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return False
+    return bool(ray.get_runtime_context().worker.mode == ray.WORKER_MODE)
