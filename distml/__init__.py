@@ -1,0 +1,92 @@
+"""distml: one training job, unchanged from a laptop to a Ray cluster to a cloud that scales itself.
+
+One decision: the public names are resolved when they are first used, from the literal table below,
+so that `import distml` and the commands that only read a run's storage load neither ray, torch,
+scikit-learn, pandas nor pyarrow.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distml.data import (
+        ByGroup,
+        ByHash,
+        ByTime,
+        Encoder,
+        ShardedDataset,
+        Split,
+        Stratified,
+        write_shards,
+    )
+    from distml.ensemble import (
+        BaggingClassifier,
+        BaggingRegressor,
+        StackingClassifier,
+        StackingRegressor,
+        VotingClassifier,
+        VotingRegressor,
+    )
+    from distml.errors import DataError, DistmlError, MemberError, StorageError, UserError
+    from distml.fit import Fit
+    from distml.job import Job, Resources, Result, RunContext
+    from distml.runs.bundle import load
+
+__all__ = [
+    "BaggingClassifier",
+    "BaggingRegressor",
+    "ByGroup",
+    "ByHash",
+    "ByTime",
+    "DataError",
+    "DistmlError",
+    "Encoder",
+    "Fit",
+    "Job",
+    "MemberError",
+    "Resources",
+    "Result",
+    "RunContext",
+    "ShardedDataset",
+    "Split",
+    "StackingClassifier",
+    "StackingRegressor",
+    "StorageError",
+    "Stratified",
+    "UserError",
+    "VotingClassifier",
+    "VotingRegressor",
+    "__version__",
+    "load",
+    "write_shards",
+]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "distml.data": (
+        "ByGroup", "ByHash", "ByTime", "Encoder", "ShardedDataset", "Split", "Stratified",
+        "write_shards",
+    ),
+    "distml.ensemble": (
+        "BaggingClassifier", "BaggingRegressor", "StackingClassifier", "StackingRegressor",
+        "VotingClassifier", "VotingRegressor",
+    ),
+    "distml.errors": ("DataError", "DistmlError", "MemberError", "StorageError", "UserError"),
+    "distml.fit": ("Fit",),
+    "distml.job": ("Job", "Resources", "Result", "RunContext"),
+    "distml.runs.bundle": ("load",),
+}  # fmt: skip
+"""Module → the public names that live there."""
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(module), name)
+            return value
+    raise AttributeError(f"module 'distml' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
