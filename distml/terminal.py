@@ -1,0 +1,98 @@
+"""Records of runs as text: tables and blocks that fit the width of a terminal.
+
+One decision: what does not fit is never cut. A table wider than the terminal becomes one block a
+row, so that every figure can be read on forty columns too.
+"""
+
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+__all__ = ["block", "duration", "flat", "moment", "table"]
+
+_GAP = "  "
+
+
+def table(rows: Sequence[Mapping[str, Any]], width: int) -> str:
+    """Lay rows out under the names of their columns, or as blocks where that is too wide.
+
+    Args:
+        rows: Column → value, in the order to show; a missing value is left blank.
+        width: Columns of the terminal.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_text(row.get(name)) for name in names] for row in rows]
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    if sum(widths) + len(_GAP) * (len(widths) - 1) > width:
+        return "\n\n".join(block(row, width) for row in rows)
+    right = [any(_is_number(row.get(name)) for row in rows) for name in names]
+    lines = (
+        _GAP.join(
+            text.rjust(size) if on_right else text.ljust(size)
+            for text, size, on_right in zip(line, widths, right, strict=True)
+        )
+        for line in (names, *cells)
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def block(entries: Mapping[str, Any], width: int) -> str:
+    """Lay one row out as `name  value` lines; a value that is too long goes below its name."""
+    shown = {name: _text(value) for name, value in entries.items() if value is not None}
+    size = max(map(len, shown), default=0)
+    if any(size + len(_GAP) + len(text) > width for text in shown.values()):
+        size = 0
+    return "\n".join(f"{name.ljust(size)}{_GAP}{text}".rstrip() for name, text in shown.items())
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Join the names of nested mappings: `{"test": {"roc_auc": 0.7}}` → `{"test roc_auc": 0.7}`."""
+    return dict(_flat(values, prefix))
+
+
+def moment(unix_s: float | None) -> str | None:
+    """A moment in local time, to the second."""
+    if unix_s is None:
+        return None
+    return datetime.datetime.fromtimestamp(unix_s).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float | None) -> str | None:
+    """A time span in the unit people would say it in."""
+    if seconds is None:
+        return None
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        path = f"{prefix} {name}".strip()
+        if isinstance(value, Mapping):
+            yield from _flat(value, path)
+        else:
+            yield path, value
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return _float(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return " ".join(str(value).split())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _float(value: float) -> str:
+    size = abs(value)
+    if size >= 10:
+        return f"{value:,.2f}"
+    return f"{value:.4f}" if size >= 0.001 or size == 0 else f"{value:.3g}"
