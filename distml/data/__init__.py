@@ -1,0 +1,71 @@
+"""Sharded Arrow data: what there is, how it is written, split, and turned into a matrix.
+
+Names are resolved on first use, so that a driver that only opens a dataset does not pay for
+scikit-learn.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distml.data.dataset import Shard, ShardedDataset
+    from distml.data.encode import Encoder
+    from distml.data.folds import bootstrap_rows, fold_rows
+    from distml.data.rowhash import hash_rows
+    from distml.data.rule import evaluate_rule, rule_columns
+    from distml.data.split import ByGroup, ByHash, ByTime, Split, SplitRule, Stratified
+    from distml.data.statistics import Summary
+    from distml.data.tables import as_table
+    from distml.data.writer import write_shards
+
+__all__ = [
+    "ByGroup",
+    "ByHash",
+    "ByTime",
+    "Encoder",
+    "Shard",
+    "ShardedDataset",
+    "Split",
+    "SplitRule",
+    "Stratified",
+    "Summary",
+    "as_table",
+    "bootstrap_rows",
+    "evaluate_rule",
+    "fold_rows",
+    "hash_rows",
+    "rule_columns",
+    "write_shards",
+]
+
+_HOME = {
+    "ByGroup": "split",
+    "ByHash": "split",
+    "ByTime": "split",
+    "Encoder": "encode",
+    "Shard": "dataset",
+    "ShardedDataset": "dataset",
+    "Split": "split",
+    "SplitRule": "split",
+    "Stratified": "split",
+    "Summary": "statistics",
+    "as_table": "tables",
+    "bootstrap_rows": "folds",
+    "evaluate_rule": "rule",
+    "fold_rows": "folds",
+    "hash_rows": "rowhash",
+    "rule_columns": "rule",
+    "write_shards": "writer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

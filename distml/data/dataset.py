@@ -1,0 +1,316 @@
+"""A dataset in shards: what there is, known without reading it.
+
+`ShardedDataset.open` makes a manifest (schema, shards down to Parquet row groups, rows, bytes,
+fingerprint) from the files' footers; see `footer` for what that costs in each format. The manifest
+is a plain value: it can be pickled, sent to a worker, and each shard read there alone. Shards are
+ordered by path, then row group, whatever order the storage lists them in. Refused, naming the file:
+shards that are corrupt, truncated or half-written, and columns that are missing from a shard or
+change their type between shards. (A column that is all null in one shard, or integer in one CSV
+file and decimal in another, is not a change of type. Dictionary-encoded columns are read as their
+values.)
+"""
+
+import hashlib
+import itertools
+import posixpath
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.types as pt
+from pyarrow import fs
+
+from distml.data.footer import FORMATS, Footer, format_of, read_footer, sniff
+from distml.data.hive import partition_schema, partition_values
+from distml.data.location import Listing, Source, list_files
+from distml.data.marks import check_whole
+from distml.data.tables import first_line, unknown_column
+from distml.errors import DataError
+
+__all__ = ["Shard", "ShardedDataset"]
+
+_FOOTER_THREADS = 16
+_READ_THREADS = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """A file or a row group: the part of a dataset that is read at once."""
+
+    path: str
+    """The file, relative to the dataset's root."""
+    row_group: int | None
+    """Its number in a Parquet file; None for other formats, whose files are read whole."""
+    num_rows: int
+    """Rows in it."""
+    num_bytes: int
+    """Bytes it takes where it is stored."""
+    fingerprint: str
+    """Hex. Equal for equal content, wherever the file lies."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardedDataset:
+    """The manifest of a dataset, and how to read its shards."""
+
+    uri: str
+    """What was opened."""
+    schema: pa.Schema
+    """The columns, those of Hive partitions last."""
+    shards: tuple[Shard, ...]
+    """Sorted by path and row group."""
+    format: str
+    """`parquet`, `ipc` or `csv`."""
+    filesystem: fs.FileSystem
+    """Where the files are."""
+    root: str
+    """The folder all shards' paths are relative to."""
+    partitions: pa.Schema
+    """The columns that come from folder names, `key=value`."""
+
+    @classmethod
+    def open(
+        cls,
+        uri: Source,
+        *,
+        format: str | None = None,  # noqa: A002
+        columns: Sequence[str] | None = None,
+        filesystem: fs.FileSystem | None = None,
+    ) -> "ShardedDataset":
+        """Make the manifest of the data at `uri`.
+
+        Args:
+            uri: a file, a folder (Hive partitions included), a glob, or a list of files; a local
+                path or a URI of `pyarrow.fs`, such as `s3://bucket/folder`.
+            format: `parquet`, `ipc` (or `arrow`, `feather`) or `csv`; told from the files' names by
+                default.
+            columns: the columns wanted, in this order; all by default. Only these are checked for
+                their types.
+            filesystem: if given, `uri` is a path on it.
+
+        Raises:
+            DataError: no files, an unknown column, or files that cannot be one dataset.
+        """
+        listing = list_files(uri, filesystem)
+        if not listing.named:
+            check_whole(listing.filesystem, listing.root, listing.files)
+        name = str(uri) if isinstance(uri, str) or not isinstance(uri, Sequence) else str(uri[0])
+        format_name, files = _choose_format(listing, format, name)
+        footers = _read_footers(listing, files, format_name)
+        partitions = partition_schema(files)
+        dataset = cls(
+            uri=name,
+            schema=_one_schema(listing, files, footers, columns, format_name, partitions),
+            shards=tuple(_shards(files, footers)),
+            format=format_name,
+            filesystem=listing.filesystem,
+            root=listing.root,
+            partitions=partitions,
+        )
+        return dataset if columns is None else dataset.select(columns)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in all shards."""
+        return sum(shard.num_rows for shard in self.shards)
+
+    @property
+    def num_bytes(self) -> int:
+        """Stored bytes of all shards."""
+        return sum(shard.num_bytes for shard in self.shards)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of columns, types and the shards' fingerprints in order, not of the place."""
+        digest = hashlib.blake2b(digest_size=16)
+        for field in self.schema:
+            digest.update(f"{field.name}\x1f{field.type}\x1e".encode())
+        for shard in self.shards:
+            values = partition_values(shard.path, self.partitions)
+            digest.update(f"{shard.fingerprint}\x1f{shard.num_rows}\x1f{values}\x1e".encode())
+        return digest.hexdigest()
+
+    def select(self, columns: Sequence[str]) -> "ShardedDataset":
+        """The same dataset with these columns only, in this order.
+
+        Raises:
+            DataError: one of them does not exist.
+        """
+        fields = [self.schema.field(name) for name in self._known(columns)]
+        return replace(self, schema=pa.schema(fields))
+
+    def read_shard(self, index: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read one shard.
+
+        Args:
+            index: its place in `shards`.
+            columns: the columns to read; all by default.
+
+        Raises:
+            DataError: an unknown column, or a shard that is corrupt; the message names its file.
+        """
+        return self._read([self.shards[index]], self._known(columns))
+
+    def iter_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Read shard after shard, in order.
+
+        Raises:
+            DataError: as `read_shard`.
+        """
+        for index in range(len(self.shards)):
+            yield self.read_shard(index, columns)
+
+    def to_table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read everything into one table, in the order of the shards.
+
+        Raises:
+            DataError: as `read_shard`.
+        """
+        names = self._known(columns)
+        files = itertools.groupby(self.shards, key=lambda shard: shard.path)
+        with ThreadPoolExecutor(_READ_THREADS) as pool:
+            tables = pool.map(lambda shards: self._read(shards, names), [[*s] for _, s in files])
+            return pa.concat_tables([*tables] or [self.select(names).schema.empty_table()])
+
+    def _known(self, columns: Sequence[str] | None) -> list[str]:
+        names = self.schema.names if columns is None else list(columns)
+        for name in names:
+            if name not in self.schema.names:
+                raise DataError(unknown_column(name, self.schema.names, where=self.uri))
+        return names
+
+    def _read(self, shards: Sequence[Shard], names: Sequence[str]) -> pa.Table:
+        """Read shards of one file."""
+        file = shards[0].path
+        stored = pa.schema([self.schema.field(n) for n in names if n not in self.partitions.names])
+        table = self._read_file(file, [shard.row_group for shard in shards], stored)
+        rows = sum(shard.num_rows for shard in shards)
+        columns = dict(zip(stored.names, table.columns, strict=True))
+        for name, value in partition_values(file, self.partitions).items():
+            columns[name] = pa.repeat(pa.scalar(value, self.partitions.field(name).type), rows)
+        schema = pa.schema([self.schema.field(name) for name in names])
+        return pa.table([columns[name] for name in names], schema=schema)
+
+    def _read_file(
+        self, file: str, row_groups: Sequence[int | None], schema: pa.Schema
+    ) -> pa.Table:
+        path = posixpath.join(self.root, file)
+        form = FORMATS[self.format]()
+        try:
+            if self.format == "parquet":
+                part = form.make_fragment(path, self.filesystem, row_groups=list(row_groups))
+            else:
+                part = form.make_fragment(path, self.filesystem)
+            return part.to_table(schema=schema)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(
+                f"{path}: cannot be read ({first_line(error)}); the shard is corrupt or has "
+                "changed: write it again and open the dataset anew"
+            ) from error
+
+
+def _choose_format(listing: Listing, given: str | None, uri: str) -> tuple[str, tuple[str, ...]]:
+    """The one format of the data files, and these files."""
+    if given is not None:
+        name = {"arrow": "ipc", "feather": "ipc"}.get(given, given)
+        if name not in FORMATS:
+            raise DataError(f"{uri}: unknown format {given!r}; give one of {', '.join(FORMATS)}")
+        told = {file: name for file in listing.files if format_of(file) in (name, None)}
+    else:
+        told = {file: kind for file in listing.files if (kind := _format(listing, file))}
+    if not told:
+        raise DataError(f"{uri}: no data files there (Parquet, Arrow IPC or CSV); check the path")
+    kinds = sorted(set(told.values()))
+    if len(kinds) > 1:
+        raise DataError(f"{uri}: the files have formats {', '.join(kinds)}; say which: format=...")
+    return kinds[0], tuple(told)
+
+
+def _format(listing: Listing, file: str) -> str | None:
+    return format_of(file) or (
+        sniff(listing.filesystem, listing.path(file)) if listing.named else None
+    )
+
+
+def _read_footers(listing: Listing, files: Sequence[str], format_name: str) -> list[Footer]:
+    def read(file: str) -> Footer:
+        return read_footer(listing.filesystem, listing.path(file), format_name)
+
+    with ThreadPoolExecutor(min(_FOOTER_THREADS, len(files))) as pool:
+        return list(pool.map(read, files))
+
+
+def _shards(files: Sequence[str], footers: Sequence[Footer]) -> Iterator[Shard]:
+    for file, footer in zip(files, footers, strict=True):
+        for group in footer.row_groups:
+            yield Shard(
+                path=file,
+                row_group=group.index,
+                num_rows=group.num_rows,
+                num_bytes=group.num_bytes,
+                fingerprint=group.fingerprint,
+            )
+
+
+def _one_schema(
+    listing: Listing,
+    files: Sequence[str],
+    footers: Sequence[Footer],
+    columns: Sequence[str] | None,
+    format_name: str,
+    partitions: pa.Schema,
+) -> pa.Schema:
+    """The schema all files agree on."""
+    types: dict[str, tuple[pa.DataType, str]] = {}
+    for file, footer in zip(files, footers, strict=True):
+        path = listing.path(file)
+        for field in footer.schema:
+            if columns is not None and field.name not in columns:
+                continue
+            kind = _plain(field.type)
+            known, first = types.get(field.name, (kind, path))
+            if field.name not in types and footer is not footers[0]:
+                raise _missing(field.name, listing.path(files[0]), path)
+            types[field.name] = (_agreed(field.name, known, first, kind, path, format_name), first)
+        for name in types:
+            if name not in footer.schema.names:
+                raise _missing(name, path, types[name][1])
+    for field in partitions:
+        if field.name in types:
+            raise DataError(
+                f"{listing.root}: column {field.name!r} is both in the files and in the "
+                "folder names; drop one"
+            )
+    return pa.schema([*((name, kind) for name, (kind, _) in types.items()), *partitions])
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type a column is read as: without the encodings that writers choose for themselves."""
+    if pt.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pt.is_large_string(kind) or pt.is_string_view(kind):
+        return pa.string()
+    return pa.binary() if pt.is_large_binary(kind) or pt.is_binary_view(kind) else kind
+
+
+def _agreed(
+    name: str, known: pa.DataType, first: str, kind: pa.DataType, path: str, format_name: str
+) -> pa.DataType:
+    if known == kind or pt.is_null(kind):
+        return known
+    if pt.is_null(known):
+        return kind
+    numbers = {pa.int64(), pa.float64()}
+    if format_name == "csv" and {known, kind} == numbers:
+        return pa.float64()  # CSV has no types: 1 and 1.5 are told apart by chance of the rows
+    raise DataError(
+        f"{path}: column {name!r} has type {kind}, but {known} in {first}; write both with one type"
+    )
+
+
+def _missing(name: str, path: str, other: str) -> DataError:
+    return DataError(
+        f"{path}: column {name!r} is missing, but {other} has it; add it, or choose columns "
+        "without it"
+    )
