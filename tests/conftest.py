@@ -1,4 +1,4 @@
-"""One Ray for the session: the first test marked `ray` starts it, the end of the session stops it."""
+"""One Ray for the session, started by the first test marked `ray` and stopped at the end."""
 
 import os
 import shutil

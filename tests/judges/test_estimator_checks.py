@@ -1,0 +1,39 @@
+"""scikit-learn's conformance suite for estimators, over our six classes."""
+
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from sklearn.utils.estimator_checks import check_estimator
+
+import distml
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+
+CLASSIFIERS = [("logistic", LogisticRegression()), ("tree", DecisionTreeClassifier(random_state=0))]
+REGRESSORS = [("ridge", Ridge()), ("tree", DecisionTreeRegressor(random_state=0))]
+
+# scikit-learn's own list: a weighted row is drawn more often, which differs from repeating it.
+BAGGING_WEIGHTS = {
+    "check_sample_weight_equivalence_on_dense_data": "weights are probabilities of the draw",
+    "check_sample_weight_equivalence_on_sparse_data": "weights are probabilities of the draw",
+}
+ESTIMATORS = {
+    "bagging classifier": distml.BaggingClassifier(n_estimators=5),
+    "bagging regressor": distml.BaggingRegressor(n_estimators=5),
+    "voting classifier": distml.VotingClassifier(CLASSIFIERS),
+    "voting regressor": distml.VotingRegressor(REGRESSORS),
+    "stacking classifier": distml.StackingClassifier(CLASSIFIERS, cv=3),
+    "stacking regressor": distml.StackingRegressor(REGRESSORS, cv=3),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # the suite provokes warnings on purpose
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_estimator_keeps_scikit_learns_contract(name: str) -> None:
+    expected = BAGGING_WEIGHTS if name.startswith("bagging") else {}
+    results = check_estimator(
+        ESTIMATORS[name], expected_failed_checks=expected, on_skip=None, on_fail=None
+    )
+    assert len(results) > 40
+    failed = {r["check_name"]: str(r["exception"]) for r in results if r["status"] == "failed"}
+    assert failed == {}
