@@ -1,0 +1,28 @@
+"""The job files as modules, loaded by path as `distml run` loads them."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+JOBS = Path(__file__).parents[2] / "jobs"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, JOBS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def flights_job() -> ModuleType:
+    return load("flights_stacking")
+
+
+@pytest.fixture(scope="session")
+def diamonds_job() -> ModuleType:
+    return load("diamonds_bagging")
