@@ -278,7 +278,9 @@ class RunStore:
             raise StorageError(f"run {run_id}: its copy of the job file is gone") from None
 
     def event_log(self, run_id: str) -> EventLog:
-        """Open the events of a run to add to them. The caller holds the lease, and closes the log.
+        """Open the events of a run to add to them, and note that an attempt begins.
+
+        The caller holds the lease, and closes the log.
 
         Args:
             run_id: the run.
@@ -289,7 +291,9 @@ class RunStore:
         Raises:
             StorageError: the storage refuses.
         """
-        return open_event_log(self.storage, RunPaths(run_id).events)
+        log = open_event_log(self.storage, RunPaths(run_id).events)
+        log.append("attempt", number=len(self._read(run_id).attempts))
+        return log
 
     def events(self, run: str, *, follow: bool = False) -> Iterator[Event]:
         """Read what a run reported.

@@ -1,0 +1,217 @@
+"""How far a run is: a pure fold of its events.
+
+The one decision: progress is a value computed from events alone, so the terminal that follows a
+run's log from elsewhere and the notebook that runs it show the same.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Progress", "advance", "describe", "progress_of"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """Where a run stands after some of its events."""
+
+    plan: tuple[int, int] = (0, 0)
+    """Units of the plan being carried out, and how many of them were there already."""
+    earlier: tuple[int, int] = (0, 0)
+    """The same of all plans before it."""
+    done: int = 0
+    """Units that were fitted."""
+    failed: int = 0
+    """Units that failed for good."""
+    retried: int = 0
+    """How often a unit was tried again."""
+    running: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    """Unit → member and start (Unix seconds), of the units being fitted."""
+    phase: str = ""
+    """What the run is doing."""
+    message: str = ""
+    """The last thing it had to say."""
+    seconds: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    """Member → number of fits and their seconds together."""
+    most_running: int = 0
+    """The most units that were fitted at once."""
+
+    @property
+    def total(self) -> int:
+        """Units of all plans so far."""
+        return self.plan[0] + self.earlier[0]
+
+    @property
+    def cached(self) -> int:
+        """Units that were there already."""
+        return self.plan[1] + self.earlier[1]
+
+    @property
+    def settled(self) -> int:
+        """Units that nothing more happens to."""
+        return self.cached + self.done + self.failed
+
+    @property
+    def waiting(self) -> int:
+        """Units that have not begun."""
+        return max(0, self.total - self.settled - len(self.running))
+
+    def eta_s(self, now: float) -> float | None:
+        """Estimate how long the rest takes.
+
+        Args:
+            now: Unix seconds.
+
+        Returns:
+            Seconds, from the mean time of fits so far and how many run at once; `None` before the
+            first fit is done.
+
+        Raises:
+            Nothing.
+        """
+        num_fits = sum(count for count, _ in self.seconds.values())
+        if not num_fits:
+            return None
+        mean = sum(seconds for _, seconds in self.seconds.values()) / num_fits
+        left = [
+            max(0.0, self._expected(member, mean) - (now - started))
+            for member, started in self.running.values()
+        ]
+        work = sum(left) + self.waiting * mean
+        return max(work / max(1, self.most_running), max(left, default=0.0))
+
+    def _expected(self, member: str, mean: float) -> float:
+        count, seconds = self.seconds.get(member, (0, 0.0))
+        return seconds / count if count else mean
+
+
+_NOTHING = Progress()
+
+
+def advance(progress: Progress, event: Mapping[str, Any]) -> Progress:
+    """Take one more event into account.
+
+    Args:
+        progress: where the run stood.
+        event: an event with `t` and `kind`; kinds that say nothing about progress are passed over.
+
+    Returns:
+        Where it stands now.
+
+    Raises:
+        KeyError: a known kind lacks a field.
+    """
+    step = _STEPS.get(event["kind"])
+    return progress if step is None else dataclasses.replace(progress, **step(progress, event))
+
+
+def progress_of(events: Iterable[Mapping[str, Any]]) -> Progress:
+    """Fold events from the start.
+
+    Args:
+        events: a run's events in their order.
+
+    Returns:
+        Where the run stands.
+
+    Raises:
+        KeyError: a known kind lacks a field.
+    """
+    return functools.reduce(advance, events, _NOTHING)
+
+
+def _plan(progress: Progress, event: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan that grows is announced again with its new size; one that is not larger is another."""
+    plan = (event["units"], event.get("cached", 0))
+    if plan[0] > progress.plan[0]:
+        return {"plan": plan}
+    total, cached = progress.plan
+    return {"plan": plan, "earlier": (progress.earlier[0] + total, progress.earlier[1] + cached)}
+
+
+def _started(progress: Progress, event: Mapping[str, Any]) -> dict[str, Any]:
+    begun = (str(event.get("member", "")), float(event["t"]))
+    running = {**progress.running, event["unit"]: begun}
+    return {"running": running, "most_running": max(progress.most_running, len(running))}
+
+
+def _done(progress: Progress, event: Mapping[str, Any]) -> dict[str, Any]:
+    if event.get("cached"):
+        return {}
+    member = str(event.get("member", ""))
+    count, seconds = progress.seconds.get(member, (0, 0.0))
+    spent = (count + 1, seconds + (event.get("seconds") or 0.0))
+    return {
+        "done": progress.done + 1,
+        "running": _without(progress.running, event["unit"]),
+        "seconds": {**progress.seconds, member: spent},
+    }
+
+
+def _failed(progress: Progress, event: Mapping[str, Any]) -> dict[str, Any]:
+    running = _without(progress.running, event["unit"])
+    message = f"{event.get('member', event['unit'])} failed: {event.get('error', '')}"
+    return {"failed": progress.failed + 1, "running": running, "message": message}
+
+
+def _retried(progress: Progress, event: Mapping[str, Any]) -> dict[str, Any]:
+    running = _without(progress.running, event["unit"])
+    message = f"{event.get('member', event['unit'])} again: {event.get('reason', '')}"
+    return {"retried": progress.retried + 1, "running": running, "message": message}
+
+
+def _restarted(progress: Progress, event: Mapping[str, Any]) -> dict[str, Any]:
+    """A new attempt plans anew: what former ones fitted will be in its `cached`."""
+    return {item.name: getattr(_NOTHING, item.name) for item in dataclasses.fields(Progress)}
+
+
+_STEPS: dict[str, Callable[[Progress, Mapping[str, Any]], dict[str, Any]]] = {
+    "attempt": _restarted,
+    "plan": _plan,
+    "unit_started": _started,
+    "unit_done": _done,
+    "unit_failed": _failed,
+    "unit_retried": _retried,
+    "phase": lambda _, event: {"phase": str(event["name"])},
+    "log": lambda _, event: {"message": str(event["message"])},
+}
+"""Kind of event → what it changes."""
+
+
+def _without(running: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    return {name: begun for name, begun in running.items() if name != unit}
+
+
+def describe(progress: Progress, now: float) -> str:
+    """Say where a run stands, in one line.
+
+    Args:
+        progress: where it stands.
+        now: Unix seconds.
+
+    Returns:
+        For instance `fit: 12 of 25 done, 5 cached, 2 running, about 40 s left`.
+
+    Raises:
+        Nothing.
+    """
+    counts = [f"{progress.cached + progress.done} of {progress.total} done"]
+    for name in ("cached", "running", "failed"):
+        value = getattr(progress, name)
+        number = len(value) if name == "running" else value
+        counts += [f"{number} {name}"] if number else []
+    eta_s = progress.eta_s(now)
+    if eta_s is not None and progress.settled < progress.total:
+        counts.append(f"about {_duration(eta_s)} left")
+    return f"{progress.phase or 'units'}: {', '.join(counts)}"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
