@@ -1,22 +1,26 @@
 """The Ray this process uses: started or joined in one place, or not at all.
 
-Whoever needs Ray calls `connect()` just before the first remote call, so a job that fits one model never starts it. Two
-places have no Ray to start: the debug launcher, which wants every fit in its own process (`with inline():`), and a Ray
-worker, where asking for further workers could wait for ever on CPUs that its own caller holds.
+Whoever needs Ray calls `connect()` just before the first remote call, so a job that fits one model
+never starts it. Two places have no Ray to start: the debug launcher, which wants every fit in its
+own process (`with inline():`), and a Ray worker, where asking for further workers could wait for
+ever on CPUs that its own caller holds.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from distml.errors import UserError
 
-__all__ = ["connect", "disconnect", "inline", "is_inline"]
+__all__ = ["Limits", "connect", "disconnect", "inline", "is_inline", "limited", "limits"]
 
-# Ray reads these when it is first imported. A token is asked for because Ray's ports listen on all interfaces.
+# Ray reads these when it is first imported. A token is asked for because Ray's ports listen on all
+# interfaces.
 _ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -25,11 +29,25 @@ _ENVIRONMENT = {
 _inline: ContextVar[bool] = ContextVar("inline", default=False)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What may be used of Ray at one time. `None` means all there is."""
+
+    num_cpus: int | None = None
+    """CPUs over all nodes."""
+    memory_bytes: int | None = None
+    """Memory over all nodes."""
+
+
+_limits: ContextVar[Limits | None] = ContextVar("limits", default=None)
+
+
 def connect(num_cpus: int | None = None) -> None:
     """Join the Ray of `RAY_ADDRESS`, or start one on this machine; does nothing where there is one.
 
     Args:
-        num_cpus: Logical CPUs of a Ray started here. `None`: all of the machine.
+        num_cpus: Logical CPUs of a Ray started here. `None`: what `limited` allows, else all of
+            the machine.
 
     Raises:
         UserError: `RAY_ADDRESS` names no Ray that answers.
@@ -41,12 +59,17 @@ def connect(num_cpus: int | None = None) -> None:
     if ray.is_initialized():
         return
     address = os.environ.get("RAY_ADDRESS", "local")
+    num_cpus = num_cpus or limits().num_cpus
     # The dashboard costs two seconds and 200 MB, and a run's own record shows more of it.
-    options: dict[str, Any] = {"num_cpus": num_cpus, "include_dashboard": False} if address == "local" else {}
+    options: dict[str, Any] = (
+        {"num_cpus": num_cpus, "include_dashboard": False} if address == "local" else {}
+    )
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **options)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except ConnectionError as error:
-        raise UserError(f"RAY_ADDRESS={address}: no Ray answers there; start one or unset it ({error})") from error
+        raise UserError(
+            f"RAY_ADDRESS={address}: no Ray answers there; start one or unset it ({error})"
+        ) from error
 
 
 def disconnect() -> None:
@@ -69,6 +92,21 @@ def inline() -> Iterator[None]:
 def is_inline() -> bool:
     """Whether fits run in this process: inside `inline()`, or in a Ray worker."""
     return _inline.get() or _is_worker()
+
+
+@contextmanager
+def limited(*, num_cpus: int | None = None, memory_bytes: int | None = None) -> Iterator[None]:
+    """Use no more than this of Ray, its own or one that is joined, while the block runs."""
+    token = _limits.set(Limits(num_cpus=num_cpus, memory_bytes=memory_bytes))
+    try:
+        yield
+    finally:
+        _limits.reset(token)
+
+
+def limits() -> Limits:
+    """What the innermost `limited` block allows."""
+    return _limits.get() or Limits()
 
 
 def _is_worker() -> bool:

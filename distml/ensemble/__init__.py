@@ -1,0 +1,14 @@
+"""Bagging, voting and stacking: scikit-learn's classes with their fits spread over Ray."""
+
+from distml.ensemble.bagging import BaggingClassifier, BaggingRegressor
+from distml.ensemble.stacking import StackingClassifier, StackingRegressor
+from distml.ensemble.voting import VotingClassifier, VotingRegressor
+
+__all__ = [
+    "BaggingClassifier",
+    "BaggingRegressor",
+    "StackingClassifier",
+    "StackingRegressor",
+    "VotingClassifier",
+    "VotingRegressor",
+]

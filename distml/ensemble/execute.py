@@ -1,0 +1,166 @@
+"""Where units run: in this process, or as Ray tasks over arrays put into the object store once.
+
+Both executors keep one contract, so the schedule knows neither Ray nor whether there is any. This
+file has the only remote function and the only `ray.wait` of the ensembles.
+"""
+
+import math
+from collections import deque
+from typing import Any, Protocol
+
+import numpy as np
+import psutil
+import sklearn
+
+from distml import session
+from distml.ensemble.members import Unit
+from distml.ensemble.worker import Outcome, Settings, WorkerLostError, detach, perform, run_unit
+from distml.runs.units import UnitStore
+
+__all__ = ["Executor", "InlineExecutor", "RayExecutor"]
+
+
+class Executor(Protocol):
+    """Carries units out.
+
+    `submit` does not block. `wait` gives each submitted ticket back once, with its outcome.
+    Used by one thread.
+    """
+
+    num_cpus: int
+    """CPUs over which units are spread."""
+    cpus_per_node: int
+    """The most one unit can have."""
+    memory_bytes: int
+    """Memory that the units running at one time may add together."""
+
+    def submit(
+        self, ticket: Any, unit: Unit, *, cpus: int, memory_bytes: int, key: str | None
+    ) -> None:
+        """Begin a unit; its value is stored under `key` if it has one."""
+
+    def wait(self) -> tuple[Any, Outcome]:
+        """Block until a submitted unit is done."""
+
+    def close(self) -> None:
+        """Stop what still runs and let go of what was shared."""
+
+
+class InlineExecutor:
+    """One unit after another in this process, so that breakpoints in a member's `fit` work."""
+
+    def __init__(self, units: UnitStore | None = None) -> None:
+        self.num_cpus = self.cpus_per_node = 1
+        self.memory_bytes = psutil.virtual_memory().available
+        self._units = units
+        self._queue: deque[tuple[Any, Unit, str | None]] = deque()
+
+    def submit(
+        self, ticket: Any, unit: Unit, *, cpus: int, memory_bytes: int, key: str | None
+    ) -> None:
+        """Put the unit at the end of the queue."""
+        self._queue.append((ticket, unit, key))
+
+    def wait(self) -> tuple[Any, Outcome]:
+        """Carry out the first unit of the queue, on all threads of the machine."""
+        ticket, unit, key = self._queue.popleft()
+        return ticket, perform(unit, Settings(units=self._units, key=key))
+
+    def close(self) -> None:
+        """Empty the queue."""
+        self._queue.clear()
+
+
+class RayExecutor:
+    """Units as Ray tasks; an array is put into the object store once, however many units name it.
+
+    Raises:
+        UserError: `RAY_ADDRESS` names no Ray that answers.
+    """
+
+    def __init__(self, units: UnitStore | None = None) -> None:
+        session.connect()
+        import ray
+
+        self._ray: Any = ray
+        self._remote = ray.remote(run_unit)
+        self._units = units
+        self._running: dict[Any, Any] = {}
+        # Each value holds the array too, so that its id is not given to another object meanwhile.
+        self._shared: dict[tuple[int, str], tuple[Any, Any]] = {}
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        limits = session.limits()
+        cpus, memory = ([node.get(kind, 0) for node in nodes] for kind in ("CPU", "memory"))
+        self.num_cpus = max(1, int(min(sum(cpus), limits.num_cpus or math.inf)))
+        self.cpus_per_node = max(1, int(min(max(cpus), self.num_cpus)))
+        self.memory_bytes = int(min(sum(memory), limits.memory_bytes or math.inf))
+        self._memory_per_node = int(max(memory))
+
+    def submit(
+        self, ticket: Any, unit: Unit, *, cpus: int, memory_bytes: int, key: str | None
+    ) -> None:
+        """Hand the unit to Ray."""
+        shell, (X, *arrays) = detach(unit)
+        settings = Settings(cpus=cpus, config=sklearn.get_config(), units=self._units, key=key)
+        # WorkerLostError workers are the schedule's business: it tries again with fewer at a time.
+        # A request that no node can meet would wait for ever.
+        memory = min(memory_bytes, self._memory_per_node) or None
+        task = self._remote.options(
+            num_cpus=cpus, memory=memory, max_retries=0, name=f"fit {unit.name}"
+        )
+        dtype = _dtype_inside(unit, X)
+        shared = [self._share(X, dtype), *map(self._share, arrays)]
+        self._running[task.remote(shell, settings, *shared)] = ticket
+
+    def wait(self) -> tuple[Any, Outcome]:
+        """Block until Ray has one of them done."""
+        (done, *_), _ = self._ray.wait(list(self._running), num_returns=1)
+        ticket = self._running.pop(done)
+        try:
+            packed = self._ray.get(done)
+        except self._ray.exceptions.RayError as error:
+            return ticket, Outcome(error=WorkerLostError(str(error).strip().splitlines()[0]))
+        return ticket, packed.open()
+
+    def close(self) -> None:
+        """Cancel what runs; the object store frees the arrays when nothing refers to them."""
+        for reference in self._running:
+            self._ray.cancel(reference, force=True)
+        self._running.clear()
+        self._shared.clear()
+
+    def _share(self, array: Any, dtype: str = "") -> Any:
+        """A small array itself; a large one as the reference to its one copy in the store."""
+        if not _is_large(array):
+            return array
+        name = (id(array), dtype)
+        if name not in self._shared:
+            copy = array.astype(dtype) if dtype else array
+            self._shared[name] = (array, self._ray.put(copy))
+        return self._shared[name][1]
+
+
+_SINGLE_PRECISION = frozenset(
+    f"{kind}{task}"
+    for kind in ("DecisionTree", "ExtraTree", "RandomForest", "ExtraTrees")
+    for task in ("Classifier", "Regressor")
+)
+"""scikit-learn's trees copy `X` to float32 in every fit; given float32 they copy nothing."""
+
+
+def _dtype_inside(unit: Unit, X: Any) -> str:
+    """The dtype `X` may be shared as without changing the fit; empty for its own."""
+    estimator = type(unit.estimator)
+    is_tree = estimator.__name__ in _SINGLE_PRECISION and estimator.__module__.startswith(
+        "sklearn."
+    )
+    is_double = isinstance(X, np.ndarray) and X.dtype == np.float64
+    return "float32" if is_tree and is_double and not unit.fitted else ""
+
+
+def _is_large(array: Any) -> bool:
+    """Whether it is worth a place of its own in the object store."""
+    if array is None or np.isscalar(array):
+        return False
+    size = getattr(array, "nbytes", None)
+    return bool(size is None or np.ndim(size) or size > 65536)

@@ -1,0 +1,266 @@
+"""The worker's side of a fit: a unit and its arrays in, an outcome out.
+
+`run_unit` never raises what a fit raises: the error is part of the outcome, so one failed member
+does not cancel the others. What the fit prints and warns of is carried back and said in the
+driver's process, as if the fit had run there.
+"""
+
+import contextlib
+import io
+import os
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import joblib
+import numpy as np
+import sklearn
+from threadpoolctl import threadpool_limits
+
+from distml import session
+from distml.ensemble.members import Unit, View, fit_member
+from distml.errors import DistmlError, StorageError
+from distml.runs.units import UnitStore
+
+__all__ = [
+    "Outcome",
+    "Packed",
+    "Settings",
+    "WorkerLostError",
+    "attach",
+    "detach",
+    "perform",
+    "run_unit",
+]
+
+
+class WorkerLostError(DistmlError):
+    """The process that carried out a unit died, most often for want of memory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What came of a unit."""
+
+    value: Any = None
+    """Fitted estimator or prediction."""
+    error: Exception | None = None
+    """Why there is no value. A `WorkerLostError` or a `MemoryError` may be tried again."""
+    seconds: float = 0.0
+    """Wall time of the fit."""
+    peak_bytes: int = 0
+    """Private memory the fit added to its process at its peak; 0 where that cannot be measured."""
+    worker: str = ""
+    """Host and process that ran it."""
+    cached: bool = False
+    """Taken from the run's store."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What a worker must know besides the unit and its arrays."""
+
+    cpus: int | None = None
+    """Threads the fit may use. `None`: it runs in the driver, as it is."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """scikit-learn's configuration in the driver."""
+    units: UnitStore | None = None
+    """Where to store the value."""
+    key: str | None = None
+    """Under which key."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Packed:
+    """An outcome on its way from the worker, with what the worker printed and warned of.
+
+    The value travels as bytes: Ray would give it back as views of the object store, which cannot
+    be written to (a warm start does) and hold that memory for as long as the model lives.
+    """
+
+    outcome: Outcome
+    value: bytes = b""
+    output: str = ""
+    warnings: tuple[tuple[Warning, str, int], ...] = ()
+
+    def open(self) -> Outcome:
+        """The outcome, once what was printed and warned of has been said here."""
+        sys.stdout.write(self.output)
+        try:
+            for message, filename, line in self.warnings:
+                warnings.warn_explicit(message, type(message), filename, line)
+        except Warning as error:
+            # Where warnings are errors, the fit would have ended here.
+            return replace(self.outcome, error=self.outcome.error or error)
+        if self.outcome.error is not None:
+            return self.outcome
+        return replace(self.outcome, value=cloudpickle.loads(self.value))
+
+
+def run_unit(shell: Unit, settings: Settings, *arrays: Any) -> Packed:
+    """Carry out a unit in a worker.
+
+    Args:
+        shell: The unit without its arrays, as `detach` leaves it.
+        settings: Threads, configuration, store.
+        *arrays: What `detach` took out, in its order.
+    """
+    unit = attach(shell, arrays)
+    printed = io.StringIO()
+    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(printed):
+        warnings.simplefilter("always")
+        outcome = perform(unit, settings)
+    value = b"" if outcome.error is not None else cloudpickle.dumps(outcome.value)
+    return Packed(
+        outcome=replace(outcome, value=None, error=_portable(outcome.error)),
+        value=value,
+        output=printed.getvalue(),
+        warnings=tuple(_portable_warnings(caught)),
+    )
+
+
+def perform(unit: Unit, settings: Settings) -> Outcome:
+    """Fit, measure, store. Errors of the fit and of the store become part of the outcome."""
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    before, started = _Memory.mark(), time.perf_counter()
+    try:
+        value = fit_member(unit) if settings.cpus is None else _fit_within(unit, settings)
+    except Exception as error:
+        return Outcome(error=error, seconds=time.perf_counter() - started, worker=worker)
+    seconds, peak = time.perf_counter() - started, _Memory.now().peak_since(before)
+    outcome = Outcome(value=value, seconds=seconds, peak_bytes=peak, worker=worker)
+    if settings.units is None or settings.key is None:
+        return outcome
+    meta = {"unit": unit.name, "seconds": seconds, "peak_bytes": peak, "worker": worker}
+    try:
+        settings.units.put(settings.key, value, meta)
+    except StorageError as error:
+        return replace(outcome, value=None, error=error)
+    return outcome
+
+
+def _fit_within(unit: Unit, settings: Settings) -> Any:
+    """Fit with the driver's scikit-learn configuration, on as many threads as the unit has CPUs."""
+    with (
+        session.inline(),
+        sklearn.config_context(**settings.config),
+        threadpool_limits(limits=settings.cpus),
+        joblib.parallel_config(backend="threading", n_jobs=settings.cpus),
+        _capped_jobs(unit.estimator, settings.cpus or 1),
+    ):
+        return fit_member(unit)
+
+
+@contextlib.contextmanager
+def _capped_jobs(estimator: Any, cpus: int) -> Iterator[None]:
+    """Lower an `n_jobs` that asks for more than the unit has, and put it back after the fit."""
+    asked = {
+        name: value
+        for name, value in estimator.get_params(deep=True).items()
+        if name.split("__")[-1] == "n_jobs" and value is not None and not 0 < value <= cpus
+    }
+    if asked:
+        estimator.set_params(**dict.fromkeys(asked, cpus))
+    try:
+        yield
+    finally:
+        if asked:
+            estimator.set_params(**asked)
+
+
+def detach(unit: Unit) -> tuple[Unit, list[Any]]:
+    """Take the arrays out of a unit, so that each can be shared by itself.
+
+    Returns:
+        The unit without them, and the arrays: `X` first.
+    """
+    view, fold, draw = unit.view, unit.out_of_fold, unit.draw
+    arrays = [
+        *(view.X, view.y, view.rows, view.columns),
+        *((fold.train, fold.test) if fold else (None, None)),
+        draw.sample_weight if draw else None,
+        *unit.fit_params.values(),
+    ]
+    shell = replace(
+        unit,
+        view=View(None, None),
+        out_of_fold=fold and replace(fold, train=_ABSENT, test=_ABSENT),
+        draw=draw and replace(draw, sample_weight=None),
+        fit_params=dict.fromkeys(unit.fit_params),
+    )
+    return shell, arrays
+
+
+def attach(shell: Unit, arrays: tuple[Any, ...]) -> Unit:
+    """Undo `detach`."""
+    X, y, rows, columns, train, test, sample_weight, *values = arrays
+    fold, draw = shell.out_of_fold, shell.draw
+    return replace(
+        shell,
+        view=View(X, y, rows, columns),
+        out_of_fold=fold and replace(fold, train=train, test=test),
+        draw=draw and replace(draw, sample_weight=sample_weight),
+        fit_params=dict(zip(shell.fit_params, values, strict=True)),
+    )
+
+
+_ABSENT = np.empty(0, dtype=np.intp)
+
+
+def _portable(error: Exception | None) -> Exception | None:
+    """The error if it survives the journey, else one that says the same."""
+    try:
+        cloudpickle.loads(cloudpickle.dumps(error))
+    except Exception:
+        return DistmlError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _portable_warnings(
+    caught: list[warnings.WarningMessage],
+) -> Iterator[tuple[Warning, str, int]]:
+    for warning in caught:
+        with contextlib.suppress(Exception):
+            cloudpickle.loads(cloudpickle.dumps(warning.message))
+            if isinstance(warning.message, Warning):
+                yield warning.message, warning.filename, warning.lineno
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """Memory of this process in bytes, from /proc; zeros on systems that have none."""
+
+    resident: int = 0
+    shared: int = 0
+    peak: int = 0
+
+    @classmethod
+    def mark(cls) -> "_Memory":
+        """What is used now, with the kernel's high-water mark set back to it."""
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        return cls.now()
+
+    @classmethod
+    def now(cls) -> "_Memory":
+        try:
+            lines = Path("/proc/self/status").read_text().splitlines()
+        except OSError:
+            return cls()
+        kilobytes = {
+            name: int(rest.split()[0])
+            for name, rest in (line.split(":", 1) for line in lines)
+            if name in {"VmRSS", "RssShmem", "VmHWM"}
+        }
+        return cls(*(1024 * kilobytes.get(name, 0) for name in ("VmRSS", "RssShmem", "VmHWM")))
+
+    def peak_since(self, before: "_Memory") -> int:
+        """Private bytes added at the peak; touched pages of the object store do not count."""
+        touched = max(0, self.shared - before.shared)
+        return max(0, self.peak - before.resident - touched)
