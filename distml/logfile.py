@@ -18,7 +18,8 @@ from logging.handlers import MemoryHandler
 from pathlib import Path
 
 from distml.errors import StorageError
-from distml.runs.storage import LocalStorage, Storage
+from distml.runs.local_storage import LocalStorage
+from distml.runs.storage import Storage
 
 __all__ = ["LogFile", "collect_log"]
 
@@ -60,7 +61,7 @@ class LogFile:
         Raises:
             StorageError: the storage refuses.
         """
-        self._memory.setTarget(None)  # type: ignore[arg-type]  # typeshed does not know of none
+        self._memory.setTarget(None)
         self._closing.close()
 
 

@@ -5,12 +5,86 @@ row, so that every figure can be read on forty columns too.
 """
 
 import datetime
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["block", "duration", "flat", "moment", "table"]
+from distml.runs.paths import RunPaths
+from distml.runs.record import RunRecord, RunStatus
+from distml.runs.storage import join_uri
+
+if TYPE_CHECKING:
+    from distml.jobfile import JobFile
+    from distml.parameters import Parameter
+
+__all__ = [
+    "block",
+    "duration",
+    "flat",
+    "job_help",
+    "moment",
+    "outcome_text",
+    "record_text",
+    "runs_text",
+    "table",
+]
 
 _GAP = "  "
+
+
+def runs_text(records: Sequence[RunRecord], width: int) -> str:
+    """A line for each run, with the first of its scores."""
+    return table([_run_row(record) for record in records], width)
+
+
+def record_text(record: RunRecord, paths: RunPaths, width: int) -> str:
+    """All that somebody asks of one run."""
+    facts = {
+        "run": record.run_id,
+        "status": record.status,
+        "reason": record.reason,
+        "job": record.job_file,
+        "launcher": record.launcher,
+        "started": moment(record.started_at),
+        "took": duration(record.seconds),
+        "attempts": len(record.attempts),
+        "seed": record.seed,
+        "commit": _commit(record.git),
+        "host": record.host.get("name"),
+        "where": paths.root,
+    }
+    sections = [
+        block(facts, width),
+        _section("parameters", block(record.parameters, width)),
+        _section("result", table([flat(row) for row in record.table], width)),
+        _section("scores", block(flat(record.metrics), width)),
+        _section("artifacts", block(_artifacts(record, paths), width)),
+        _section("versions", block(record.versions, width)),
+    ]
+    return "\n\n".join(filter(None, sections))
+
+
+def outcome_text(record: RunRecord, paths: RunPaths, width: int) -> str:
+    """What somebody who waited for a run wants to see."""
+    if record.status is not RunStatus.SUCCEEDED:
+        words = f"run {record.run_id} {record.status}: {record.reason}"
+        return f"{words}\ngo on with: distml resume {record.run_id}"
+    where = {"run": paths.root, **_artifacts(record, paths)}
+    sections = [
+        table([flat(row) for row in record.table], width) or block(flat(record.metrics), width),
+        f"{record.status} in {duration(record.seconds)}\n{block(where, width)}",
+    ]
+    return "\n\n".join(filter(None, sections))
+
+
+def job_help(job: "JobFile", width: int) -> str:
+    """A job's own words and its parameters."""
+    lines = [job.description, "", f"Parameters of {job.path}:"]
+    for parameter in job.parameters:
+        lines.append(f"  {parameter.flag}  {_default(parameter)}")
+        told = textwrap.wrap(parameter.help, max(20, min(width, 100) - 6))
+        lines += [f"      {line}" for line in told]
+    return "\n".join(lines).strip()
 
 
 def table(rows: Sequence[Mapping[str, Any]], width: int) -> str:
@@ -66,6 +140,39 @@ def duration(seconds: float | None) -> str | None:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
+
+
+def _run_row(record: RunRecord) -> dict[str, Any]:
+    scores = flat(record.metrics)
+    name = next(iter(scores), None)
+    return {
+        "run": record.run_id,
+        "status": record.status,
+        "started": moment(record.started_at or record.created_at),
+        "took": duration(record.seconds),
+        "score": None if name is None else f"{_text(scores[name])} {name}",
+        "reason": record.reason,
+    }
+
+
+def _artifacts(record: RunRecord, paths: RunPaths) -> dict[str, str]:
+    return {name: join_uri(paths.root, item["path"]) for name, item in record.artifacts.items()}
+
+
+def _commit(git: Mapping[str, Any] | None) -> str | None:
+    if not git or not git.get("commit"):
+        return None
+    return f"{git['commit'][:12]}{' with changes' if git.get('dirty') else ''}"
+
+
+def _section(title: str, text: str) -> str:
+    return f"{title}\n{textwrap.indent(text, '  ')}" if text else ""
+
+
+def _default(parameter: "Parameter") -> str:
+    if parameter.required:
+        return f"{parameter.expected}, required"
+    return f"{parameter.expected}, default {_text(parameter.default) or repr(parameter.default)}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

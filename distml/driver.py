@@ -1,0 +1,288 @@
+"""The one door: every launcher ends in `python -m distml.driver JOBFILE --storage … --run-id …`.
+
+One decision: what a user can get wrong is found before the run exists, and from then on every end
+is an outcome in its record. The exit code is 0 for SUCCEEDED, 130 for STOPPED by SIGINT and 143 by
+SIGTERM, 2 for a mistake of the user, 1 for all else. An error is one line on the stderr this
+process was started with; its traceback is in the run's log.
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from bdb import BdbQuit
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+
+from distml import jobfile, session
+from distml.errors import DistmlError, StorageError, UserError
+from distml.job import Job, Result, RunContext
+from distml.logfile import LogFile, collect_log
+from distml.machine import check_fits
+from distml.runs.events import use_events
+from distml.runs.lease import Lease
+from distml.runs.paths import RunPaths
+from distml.runs.provenance import host_facts, new_record
+from distml.runs.record import RunRecord, RunStatus
+from distml.runs.store import RunStore
+from distml.runs.units import use_units
+
+__all__ = ["main"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class _Stopped(KeyboardInterrupt):
+    """A signal asked this process to end; libraries know a `KeyboardInterrupt` as just that."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.exit_code = 128 + signum
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Start:
+    """A run that may start: nothing the user can get wrong is left to find."""
+
+    store: RunStore
+    record: RunRecord
+    source: str
+    job: Job
+    is_new: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _End:
+    """How it ended."""
+
+    exit_code: int
+    status: RunStatus
+    reason: str | None = None
+    result: Result | None = None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one job from its command line to its outcome; the exit code of the process."""
+    options = _options(sys.argv[1:] if argv is None else argv)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_signals())
+        log = stack.enter_context(collect_log())
+        # In this order: what Ray says at its end still goes into the log.
+        stack.callback(log.close)
+        if options.inline:
+            stack.enter_context(session.inline())
+        else:
+            stack.callback(session.disconnect)
+        try:
+            start = _prepare(options, stack)
+            end = _drive(start, log, take_output=options.take_output)
+        except BaseException as error:
+            end = _ended(error)
+    if end.status is RunStatus.FAILED:
+        sys.stderr.write(f"distml: error: {end.reason}\n")
+    return end.exit_code
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m distml.driver", allow_abbrev=False)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("job_file", nargs="?", help="the job file")
+    what.add_argument("--resume", action="store_true", help="resume the run from its own copy")
+    parser.add_argument("--storage", required=True, help="directory of runs")
+    parser.add_argument("--run-id", required=True, help="name of the run")
+    parser.add_argument("--launcher", required=True, help="who starts this, for the record")
+    parser.add_argument("--inline", action="store_true", help="fit in this process, without Ray")
+    parser.add_argument("--take-output", action="store_true", help="send output to the run's log")
+    parser.epilog = "What follows `--` is the job's own command line."
+    own = list(argv[: argv.index("--")] if "--" in argv else argv)
+    return parser.parse_args(own, argparse.Namespace(arguments=argv[len(own) + 1 :]))
+
+
+def _prepare(options: argparse.Namespace, stack: contextlib.ExitStack) -> _Start:
+    """Find out everything that can be found out before a run exists.
+
+    Raises:
+        UserError: the job file, its parameters, its data or its resources are wrong.
+    """
+    store = RunStore(options.storage)
+    if options.resume:
+        record = _resumable(store, options)
+        loaded = jobfile.load(
+            stack.enter_context(_copy_of_job(store, record)), folder=Path(record.job_file).parent
+        )
+        values = loaded.bind(record.parameters)
+    else:
+        loaded = jobfile.load(options.job_file)
+        values = loaded.bind(options.arguments)
+        record = new_record(
+            job_file=str(loaded.path.absolute()),
+            parameters=loaded.to_json(values),
+            launcher=options.launcher,
+            run_id=options.run_id,
+        )
+    stack.enter_context(_importable_by_workers(Path(record.job_file).parent))
+    job = loaded.build(values)
+    # A Ray that is joined has other machines.
+    if not os.environ.get("RAY_ADDRESS"):
+        check_fits(job.resources, host_facts())
+    record = replace(record, seed=job.seed, resources=asdict(job.resources))
+    return _Start(
+        store=store, record=record, source=loaded.source, job=job, is_new=not options.resume
+    )
+
+
+def _resumable(store: RunStore, options: argparse.Namespace) -> RunRecord:
+    record = store.load(options.run_id)
+    if record.status is RunStatus.SUCCEEDED:
+        raise UserError(f"run {record.run_id} has succeeded: nothing to resume; start a new run")
+    return replace(record, launcher=options.launcher)
+
+
+def _drive(start: _Start, log: LogFile, *, take_output: bool) -> _End:
+    """Write the run down, do it, write down how it ended.
+
+    Raises:
+        UserError: another driver works on the run, or there is one of that name.
+        StorageError: the storage refuses before the start.
+    """
+    store, record = start.store, start.record
+    store.check()
+    with store.claim(record.run_id, on_lost=_interrupt) as lease:
+        if start.is_new:
+            store.create(record, start.source)
+        store.start(
+            record.run_id, launcher=record.launcher, seed=record.seed, resources=record.resources
+        )
+        log.open(store.storage, RunPaths(record.run_id).log, take_output=take_output)
+        end = _carry_out(start)
+        _ignore_signals()
+        return _written_down(start, end, lease)
+
+
+def _carry_out(start: _Start) -> _End:
+    store, job, run_id = start.store, start.job, start.record.run_id
+    try:
+        with contextlib.closing(store.event_log(run_id)) as events:
+            context = RunContext(
+                run_id=run_id,
+                run_uri=store.paths(run_id).root,
+                seed=job.seed,
+                resources=job.resources,
+                emit=events.append,
+            )
+            with use_units(store.units), use_events(events.append):
+                result = job.task.run(context)
+        return _End(exit_code=0, status=RunStatus.SUCCEEDED, result=result)
+    except BaseException as error:
+        end = _ended(error)
+        _LOG.log(
+            logging.ERROR if end.status is RunStatus.FAILED else logging.INFO,
+            "%s: %s",
+            end.status,
+            end.reason,
+            exc_info=error,
+        )
+        return end
+
+
+def _ended(error: BaseException) -> _End:
+    """What an exception means."""
+    if isinstance(error, _Stopped):
+        return _End(exit_code=error.exit_code, status=RunStatus.STOPPED, reason=str(error))
+    if isinstance(error, KeyboardInterrupt | BdbQuit):
+        return _End(exit_code=130, status=RunStatus.STOPPED, reason="interrupted")
+    if isinstance(error, SystemExit) and _is_rays(error):
+        return _ended(_Stopped(signal.SIGTERM))
+    if isinstance(error, DistmlError):
+        return _End(exit_code=error.exit_code, status=RunStatus.FAILED, reason=str(error))
+    message = " ".join(f"{type(error).__name__}: {error}".split())
+    return _End(exit_code=1, status=RunStatus.FAILED, reason=message)
+
+
+def _is_rays(error: SystemExit) -> bool:
+    """Whether Ray, which takes SIGTERM for itself when it starts, turned it into this exit."""
+    return any(f.name == "sigterm_handler" for f in traceback.extract_tb(error.__traceback__))
+
+
+def _written_down(start: _Start, end: _End, lease: Lease) -> _End:
+    """Put the outcome into the record, and the log's name into a failure's last words."""
+    store, run_id = start.store, start.record.run_id
+    if lease.lost:
+        reason = f"run {run_id} was taken over by another driver"
+        return _End(exit_code=1, status=RunStatus.FAILED, reason=reason)
+    try:
+        store.finish(run_id, status=end.status, reason=end.reason, result=end.result)
+    except StorageError as error:
+        end = _ended(error)
+        with contextlib.suppress(StorageError):
+            store.finish(run_id, status=end.status, reason=end.reason)
+    if end.exit_code == 1:
+        return replace(end, reason=f"{end.reason}; see {store.paths(run_id).log}")
+    return end
+
+
+@contextlib.contextmanager
+def _copy_of_job(store: RunStore, record: RunRecord) -> Iterator[Path]:
+    """The run's own copy of the job file, as a file of this machine."""
+    there = Path(store.paths(record.run_id).job_source)
+    if there.is_file():
+        yield there
+        return
+    with tempfile.TemporaryDirectory(prefix="distml-job-") as folder:
+        here = Path(folder, record.job_source)
+        here.write_text(store.job_source(record.run_id), encoding="utf-8")
+        yield here
+
+
+@contextlib.contextmanager
+def _importable_by_workers(folder: Path) -> Iterator[None]:
+    """Let processes started from here import the modules beside the job file, as this one does."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder), before)))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into `_Stopped`; later ones do not disturb the ending."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        _ignore_signals()
+        raise _Stopped(signum)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _ignore_signals() -> None:
+    if threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, signal.SIG_IGN)
+
+
+def _interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

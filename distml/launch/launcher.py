@@ -1,0 +1,110 @@
+"""What a launcher is: a place to run the driver, planned as a value and then carried out.
+
+One decision: `plan` is pure and printable, `submit` has the effects. Whatever a launcher can or
+cannot do that others need to know is a field of the plan, never a question about its class. Every
+plan ends in the same command line of the driver, so all places run the same program.
+
+Refuses, with the nearest right one, a launcher that is not in the table.
+"""
+
+import difflib
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import Protocol
+
+from distml.errors import UserError
+from distml.launch.handle import JobHandle
+
+__all__ = ["LAUNCHERS", "LaunchPlan", "LaunchRequest", "Launcher", "driver_arguments", "launcher"]
+
+LAUNCHERS: Mapping[str, str] = MappingProxyType(
+    {
+        "debug": "distml.launch.debug:DebugLauncher",
+        "local": "distml.launch.local:LocalLauncher",
+    }
+)
+"""Name → where its class is; loaded when asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaunchRequest:
+    """What to run, and where its run is kept."""
+
+    storage: str
+    """Directory of runs, a local path or a `pyarrow.fs` URI."""
+    run_id: str
+    """Name of the run."""
+    job_file: str | None = None
+    """The job file. `None`: resume the run from its own copy."""
+    arguments: tuple[str, ...] = ()
+    """The job's own command line, such as `("--rows", "50000")`."""
+    detach: bool = False
+    """Whether the job shall go on when the one who submits it has gone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaunchPlan:
+    """What `submit` will do. Printed, it is the command line of the driver."""
+
+    launcher: str
+    """Name of the launcher that made it."""
+    request: LaunchRequest
+    """What was asked for."""
+    command: tuple[str, ...]
+    """The process to start, or in whose place the driver is called."""
+    owns_terminal: bool
+    """Whether the job reads and writes this terminal, so that nothing else may draw on it."""
+
+    def __str__(self) -> str:
+        return shlex.join(self.command)
+
+
+class Launcher(Protocol):
+    """A place where drivers run. Made without arguments; keeps no state between calls."""
+
+    def plan(self, request: LaunchRequest) -> LaunchPlan:
+        """Decide what to do, without doing anything.
+
+        Raises:
+            UserError: this place cannot do what is asked.
+        """
+
+    def submit(self, plan: LaunchPlan) -> JobHandle:
+        """Do it. Returns when the place has taken the job, or has already ended it.
+
+        Raises:
+            DistmlError: the place does not take the job.
+        """
+
+    def attach(self, storage: str, run_id: str) -> JobHandle:
+        """Take hold of a run that was submitted here, by this or another process.
+
+        Raises:
+            UserError: the run is unknown, or runs where it cannot be reached from here.
+        """
+
+
+def launcher(name: str) -> Launcher:
+    """Make the launcher of this name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in LAUNCHERS:
+        close = difflib.get_close_matches(name, LAUNCHERS, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise UserError(f"unknown launcher {name!r}: {hint}there are {', '.join(LAUNCHERS)}")
+    module, _, attribute = LAUNCHERS[name].partition(":")
+    made: Launcher = getattr(import_module(module), attribute)()
+    return made
+
+
+def driver_arguments(name: str, request: LaunchRequest, *options: str) -> tuple[str, ...]:
+    """The command line of the driver, without the interpreter: the same for every launcher."""
+    job = ("--resume",) if request.job_file is None else (request.job_file,)
+    place = ("--storage", request.storage, "--run-id", request.run_id, "--launcher", name)
+    rest = ("--", *request.arguments) if request.arguments else ()
+    return (*job, *place, *options, *rest)
