@@ -202,7 +202,7 @@ class ShardedDataset:
                 part = form.make_fragment(path, self.filesystem, row_groups=list(row_groups))
             else:
                 part = form.make_fragment(path, self.filesystem)
-            return part.to_table(schema=schema)
+            return part.to_table(schema=schema, columns=schema.names)
         except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"{path}: cannot be read ({first_line(error)}); the shard is corrupt or has "
@@ -262,6 +262,10 @@ def _one_schema(
     partitions: pa.Schema,
 ) -> pa.Schema:
     """The schema all files agree on."""
+    known = [*footers[0].schema.names, *partitions.names]
+    for name in columns or ():
+        if name not in known:
+            raise DataError(unknown_column(name, known, where=listing.root))
     types: dict[str, tuple[pa.DataType, str]] = {}
     for file, footer in zip(files, footers, strict=True):
         path = listing.path(file)

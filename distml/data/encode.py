@@ -27,7 +27,7 @@ from distml.errors import DataError, UserError
 
 __all__ = ["Encoder"]
 
-_ROWS_AT_ONCE = 1 << 14
+_ROWS_AT_ONCE = 1 << 15
 _SAME = {"boolean": "number"}
 
 Map = Callable[[Callable[[Any], Any], list[Any]], Iterable[Any]]

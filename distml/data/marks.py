@@ -21,6 +21,7 @@ __all__ = ["BEGUN", "DONE", "check_whole", "put", "read_mark", "write_mark"]
 
 BEGUN = "_distml.json"
 DONE = "_SUCCESS"
+_DISKS = frozenset({"local", "hdfs", "py::fsspec+file", "py::fsspec+local"})
 
 
 def read_mark(filesystem: fs.FileSystem, folder: str, name: str) -> dict[str, Any] | None:
@@ -50,17 +51,19 @@ def write_mark(filesystem: fs.FileSystem, folder: str, name: str, mark: Mapping[
 def put(filesystem: fs.FileSystem, path: str, data: bytes | pa.Buffer) -> None:
     """Write a whole file so that a reader sees all of it or nothing.
 
-    An object store shows an object only when its upload is complete; elsewhere the file is written
-    beside and renamed.
+    On a disk it is written beside and renamed. An object store shows an object only when its upload
+    is complete, and may not know how to rename.
     """
-    if filesystem.type_name in _ATOMIC_PUT:
-        with filesystem.open_output_stream(path) as stream:
-            stream.write(data)
-        return
-    beside = posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)}.part")
+    base = filesystem
+    while isinstance(base, fs.SubTreeFileSystem):
+        base = base.base_fs
+    beside = path
+    if base.type_name in _DISKS:
+        beside = posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)}.part")
     with filesystem.open_output_stream(beside) as stream:
         stream.write(data)
-    filesystem.move(beside, path)
+    if beside != path:
+        filesystem.move(beside, path)
 
 
 def check_whole(filesystem: fs.FileSystem, root: str, files: tuple[str, ...]) -> None:
@@ -85,6 +88,3 @@ def check_whole(filesystem: fs.FileSystem, root: str, files: tuple[str, ...]) ->
                 raise DataError(
                     f"{path}: the shard is missing; write the dataset again with overwrite=True"
                 )
-
-
-_ATOMIC_PUT = frozenset({"s3", "gcs", "abfs"})
