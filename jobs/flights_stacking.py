@@ -73,7 +73,10 @@ def job(
                 },
                 seed=seed,
             ),
-            encoder=distml.Encoder(),
+            # Trees take missing values as they are; the linear model fills them itself.
+            encoder=distml.Encoder(
+                kinds=dict.fromkeys(IDENTITY, "drop"), missing="keep", scale=False
+            ),
             metrics=("roc_auc", "average_precision", "neg_log_loss", "accuracy"),
             rule="dep_hour >= 17 and wind_gust > 25",
             rows=rows or None,

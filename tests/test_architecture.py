@@ -18,50 +18,33 @@ LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "job": {"errors"},
     "parameters": {"errors"},
+    "machine": {"errors", "job"},
     "jobfile": {"errors", "job", "parameters"},
     "data": {"errors"},
     "runs": {"errors", "job"},
     "session": {"errors"},
+    "logfile": {"errors", "runs"},
+    "terminal": {"errors", "jobfile", "parameters", "runs"},
     "fit": {"data", "errors", "job", "runs"},
     "ensemble": {"data", "errors", "job", "runs", "session"},
     "launch": {"errors", "job", "runs"},
-    "driver": {"errors", "job", "jobfile", "runs", "session"},
-    "cli": {"errors", "job", "jobfile", "launch", "runs"},
+    "driver": {"errors", "job", "jobfile", "logfile", "machine", "runs", "session"},
+    "cli": {"errors", "job", "jobfile", "launch", "runs", "terminal"},
+    "__main__": {"cli"},
 }
 
-# Module → the libraries it may import, beside Python's own.
+# Module → the libraries it may import, beside Python's own. Modules not named here import none.
+_NUMERIC = {"numpy", "pandas", "pyarrow", "scipy", "sklearn"}
 LIBRARIES: dict[str, set[str]] = {
-    "errors": set(),
-    "job": set(),
-    "parameters": set(),
-    "jobfile": set(),
-    "data": {"numpy", "pandas", "pyarrow", "scipy", "sklearn"},
-    "runs": {
-        "cloudpickle",
-        "numpy",
-        "pandas",
-        "psutil",
-        "pyarrow",
-        "rich",
-        "scipy",
-        "sklearn",
-        "skops",
-        "xgboost",
-    },
+    "machine": {"psutil"},
+    "data": _NUMERIC,
+    "runs": _NUMERIC | {"cloudpickle", "psutil", "rich", "skops", "xgboost"},
     "session": {"ray"},
-    "fit": {"numpy", "pandas", "pyarrow", "sklearn", "threadpoolctl"},
-    "ensemble": {
-        "cloudpickle",
-        "joblib",
-        "numpy",
-        "psutil",
-        "ray",
-        "rich",
-        "scipy",
-        "sklearn",
-        "threadpoolctl",
-        "xgboost",
-    },
+    "logfile": set(),
+    "terminal": {"rich"},
+    "fit": _NUMERIC | {"threadpoolctl"},
+    "ensemble": _NUMERIC
+    | {"cloudpickle", "joblib", "psutil", "ray", "rich", "threadpoolctl", "xgboost"},
     "launch": {"psutil"},
     "driver": {"ray"},
     "cli": {"click", "rich"},
@@ -115,7 +98,7 @@ def each_file(*, but: str | None = None) -> pytest.MarkDecorator:
 def test_layer_table_names_every_module_that_exists() -> None:
     modules = {module_of(path) for path in source_files()} - {"__init__"}
     assert modules <= LAYERS.keys()
-    assert LIBRARIES.keys() == LAYERS.keys()
+    assert LIBRARIES.keys() <= LAYERS.keys()
 
 
 def test_layer_table_has_no_circle() -> None:
@@ -142,7 +125,7 @@ def test_imports_point_downward(path: Path) -> None:
                 f"{name_of(path)}:{line}: {module} may not import {below}"
             )
         elif top not in sys.stdlib_module_names:
-            assert top in LIBRARIES[module], (
+            assert top in LIBRARIES.get(module, ()), (
                 f"{name_of(path)}:{line}: {module} may not import {top}"
             )
 
@@ -175,13 +158,15 @@ def test_ray_starts_in_session_only(path: Path) -> None:
     assert re.search(r"\bray\.init\(|from ray import .*\binit\b", source) is None
 
 
-@each_file()
+@each_file(but="__main__")
 def test_public_names_are_declared_and_resolve(path: Path) -> None:
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     module = importlib.import_module(name)
-    assert module.__all__ is not None
-    assert [public for public in module.__all__ if not hasattr(module, public)] == []
-    assert len(set(module.__all__)) == len(module.__all__)
+    # The __init__ of a package whose modules are imported by their own names may declare nothing.
+    declared = getattr(module, "__all__", [] if path.name == "__init__.py" else None)
+    assert declared is not None, f"{name_of(path)} declares no __all__"
+    assert [public for public in declared if not hasattr(module, public)] == []
+    assert len(set(declared)) == len(declared)
 
 
 def test_importing_distml_loads_no_heavy_library() -> None:
