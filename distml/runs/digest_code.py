@@ -102,7 +102,7 @@ def module_parts(module: ModuleType) -> tuple[object, ...]:
         Nothing.
     """
     file = getattr(module, "__file__", None)
-    if _is_installed_module(module.__name__) or file is None:
+    if is_installed_module(module.__name__) or file is None:
         return (module.__name__,)
     try:
         return (Path(file).read_bytes(),)
@@ -141,7 +141,7 @@ def is_installed(thing: Any) -> bool:
     name = getattr(thing, "__module__", None)
     if not isinstance(name, str):
         return not hasattr(thing, "__code__")
-    return _is_installed_module(name)
+    return is_installed_module(name)
 
 
 def _attributes(cls: type) -> dict[str, object]:
@@ -186,7 +186,7 @@ def _cell_value(cell: Any) -> object:
 
 
 @functools.cache
-def _is_installed_module(name: str) -> bool:
+def is_installed_module(name: str) -> bool:
     root = name.partition(".")[0]
     if name == "__main__":
         return False

@@ -19,7 +19,15 @@ from distml.runs.local_storage import LocalStorage
 from distml.runs.storage import Storage
 from distml.runs.strict_json import dumps
 
-__all__ = ["Event", "EventLog", "emit", "open_event_log", "read_events", "use_events"]
+__all__ = [
+    "Event",
+    "EventLog",
+    "active_events",
+    "emit",
+    "open_event_log",
+    "read_events",
+    "use_events",
+]
 
 Event = dict[str, Any]
 """`{"t": 1760000000.0, "kind": "unit_done", …}`"""
@@ -45,6 +53,18 @@ def use_events(sink: Callable[..., None]) -> Iterator[None]:
         yield
     finally:
         _active.reset(token)
+
+
+def active_events() -> Callable[..., None] | None:
+    """The sink of the `use_events` block we are in; `None` when nobody listens.
+
+    Returns:
+        What `emit` sends events to.
+
+    Raises:
+        Nothing.
+    """
+    return _active.get()
 
 
 def emit(kind: str, **fields: Any) -> None:

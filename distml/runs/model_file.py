@@ -1,0 +1,263 @@
+"""How a fitted estimator becomes bytes and back, without running a stranger's code.
+
+The one decision: skops if it knows every type in the estimator, or we do; a pickle otherwise, which
+is named as such and loaded only on demand. Our list adds to skops' own what it leaves out because
+crafted content could crash the process (trees, whose nodes scikit-learn follows without looking):
+such content is checked here before anything predicts with it.
+"""
+
+import contextlib
+import importlib
+import pickle
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from distml.errors import DataError, UserError
+from distml.runs.digest_code import is_installed_module
+
+__all__ = ["dump_estimator", "load_estimator"]
+
+_TRUSTED = frozenset({
+    "numpy.dtype",
+    "numpy.mean",
+    "scipy.interpolate._bsplines.BSpline",
+    "scipy.sparse._csr.csr_matrix",
+    "sklearn._loss.loss.HalfTweedieLossIdentity",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.feature_selection._univariate_selection.f_classif",
+    "sklearn.feature_selection._univariate_selection.f_regression",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBModel",
+    "xgboost.sklearn.XGBRFClassifier",
+    "xgboost.sklearn.XGBRFRegressor",
+    "xgboost.sklearn.XGBRegressor",
+})  # fmt: skip
+"""Types that skops does not trust by itself, and that do nothing when they are made."""
+
+_OUR_ROOMS = ("distml.data.", "distml.ensemble.")
+"""Where our own estimators and their parts live; classes defined there are trusted."""
+
+_TORCH_SHIM = "sklearn.externals.array_api_compat.torch"
+
+
+def dump_estimator(estimator: Any) -> tuple[str, bytes]:
+    """Write an estimator in the safest form that holds it.
+
+    Args:
+        estimator: fitted estimator or transformer.
+
+    Returns:
+        `"skops"` or `"pickle"`, and the content.
+
+    Raises:
+        UserError: it cannot even be pickled.
+    """
+    skops = _skops()
+    try:
+        content = skops.dumps(estimator)
+        if not _strangers(skops.get_untrusted_types(data=content)):
+            # What cannot be read back is not kept: some types are written only.
+            load_estimator("skops", content)
+            return "skops", content
+    except Exception:
+        pass
+    return "pickle", _pickle(estimator)
+
+
+def load_estimator(stored: str, content: bytes, *, trust: bool = False) -> Any:
+    """Read what `dump_estimator` wrote.
+
+    Args:
+        stored: `"skops"` or `"pickle"`.
+        content: the bytes.
+        trust: run the code that the content may bring along.
+
+    Returns:
+        The estimator.
+
+    Raises:
+        UserError: it needs trust: it is a pickle, or holds types that are not known to be harmless.
+        DataError: it is not what was written, or its trees lead outside themselves.
+    """
+    if stored == "pickle" and trust:
+        return pickle.loads(content)
+    if stored != "skops":
+        raise UserError(
+            f"it is stored as a {stored}, which can run any code when it is loaded; "
+            "if you trust where it comes from, use load(..., trust=True)"
+        )
+    skops = _skops()
+    try:
+        found = skops.get_untrusted_types(data=content)
+    except Exception as error:
+        raise DataError(f"it is not a model ({_said(error)}); restore it from a copy") from error
+    strangers = _strangers(found)
+    if strangers and not trust:
+        raise UserError(
+            f"it holds {', '.join(strangers[:3])}, of which distml does not know what they do; "
+            "if you trust where it comes from, use load(..., trust=True)"
+        )
+    try:
+        estimator = skops.loads(content, trusted=found)
+    except Exception as error:
+        raise DataError(
+            f"it cannot be read ({_said(error)}); install the versions it names"
+        ) from error
+    _check_trees(estimator)
+    return estimator
+
+
+def _strangers(types: list[str]) -> list[str]:
+    return [name for name in types if name not in _TRUSTED and not _is_ours(name)]
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a name is that of a class defined in one of our own modules."""
+    module_name, _, class_name = name.rpartition(".")
+    if not name.startswith(_OUR_ROOMS):
+        return False
+    try:
+        thing = getattr(importlib.import_module(module_name), class_name, None)
+    except ImportError:
+        return False
+    return isinstance(thing, type) and thing.__module__ == module_name
+
+
+def _skops() -> ModuleType:
+    """Import skops without torch.
+
+    Importing it walks through all of scikit-learn, and one module there loads torch if it is
+    installed: two seconds for nothing.
+    """
+    if "skops.io" in sys.modules or _TORCH_SHIM in sys.modules:
+        return importlib.import_module("skops.io")
+    sys.modules[_TORCH_SHIM] = None  # type: ignore[assignment]  # the import system's own "not there"
+    try:
+        return importlib.import_module("skops.io")
+    finally:
+        del sys.modules[_TORCH_SHIM]
+
+
+def _pickle(estimator: Any) -> bytes:
+    import cloudpickle
+
+    try:
+        with _by_value(cloudpickle):
+            return bytes(cloudpickle.dumps(estimator, protocol=5))
+    except Exception as error:
+        kind = type(estimator).__name__
+        raise UserError(f"{kind} cannot be saved ({_said(error)}); make it picklable") from error
+
+
+@contextlib.contextmanager
+def _by_value(cloudpickle: Any) -> Iterator[None]:
+    """Put code of the user into the pickle, so that it can be read without the job file."""
+    modules = [
+        module
+        for name, module in list(sys.modules.items())
+        if isinstance(module, ModuleType) and name != "__main__" and not is_installed_module(name)
+    ]
+    registered = []
+    try:
+        for module in modules:
+            if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
+                cloudpickle.register_pickle_by_value(module)
+                registered.append(module)
+        yield
+    finally:
+        for module in registered:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _check_trees(estimator: Any) -> None:
+    """Refuse trees whose nodes lead outside, in circles, or to features that are not there.
+
+    Raises:
+        DataError: there is one.
+    """
+    for owner in _walk(estimator):
+        state = getattr(owner, "__dict__", {})
+        width = state.get("n_features_in_")
+        for tree in _trees_of(state):
+            sound = _is_sound_tree if hasattr(tree, "children_left") else _is_sound_predictor
+            if width is None or not sound(tree, int(width)):
+                kind = type(owner).__name__
+                raise DataError(f"a tree of its {kind} is damaged; restore the model from a copy")
+
+
+def _trees_of(state: dict[str, Any]) -> Iterator[Any]:
+    if "tree_" in state:
+        yield state["tree_"]
+    for member in np.ravel(np.asarray(state.get("estimators_", ()), dtype=object)):
+        if hasattr(member, "tree_"):
+            yield member.tree_
+    for iteration in state.get("_predictors", ()):
+        yield from iteration
+
+
+def _is_sound_tree(tree: Any, width: int) -> bool:
+    left, right, leaf = tree.children_left, tree.children_right, tree.children_left == -1
+    return (
+        _leads_onwards(left, leaf)
+        and _leads_onwards(right, leaf)
+        and _within(tree.feature[~leaf], min(width, tree.n_features))
+    )
+
+
+def _is_sound_predictor(tree: Any, width: int) -> bool:
+    nodes = tree.nodes
+    leaf = nodes["is_leaf"].astype(bool)
+    by_category = nodes[~leaf & nodes["is_categorical"].astype(bool)]
+    return (
+        _leads_onwards(nodes["left"].astype(np.int64), leaf)
+        and _leads_onwards(nodes["right"].astype(np.int64), leaf)
+        and _within(nodes["feature_idx"][~leaf], width)
+        and _within(by_category["bitset_idx"], len(tree.raw_left_cat_bitsets))
+    )
+
+
+def _leads_onwards(children: Any, leaf: Any) -> bool:
+    """Whether every inner node's child comes after it, so that following them ends."""
+    nodes = np.arange(len(children))
+    inner = children[~leaf]
+    return len(children) > 0 and bool(np.all((inner > nodes[~leaf]) & (inner < len(children))))
+
+
+def _within(indices: Any, size: int) -> bool:
+    return bool(np.all((indices >= 0) & (indices < size)))
+
+
+def _walk(value: Any) -> Iterator[Any]:
+    """Every object that can be reached through attributes and containers, once each."""
+    waiting, seen = [value], set()
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen or isinstance(item, str | bytes | int | float | type | None):
+            continue
+        seen.add(id(item))
+        yield item
+        waiting.extend(_inside(item))
+
+
+def _inside(item: Any) -> list[Any]:
+    if isinstance(item, np.ndarray):
+        return item.ravel().tolist() if item.dtype == object else []
+    parts = list(vars(item).values()) if hasattr(item, "__dict__") else []
+    if isinstance(item, dict):
+        return [*parts, *item.values()]
+    return [*parts, *item] if isinstance(item, list | tuple | set) else parts
+
+
+def _said(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
