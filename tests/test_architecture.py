@@ -38,7 +38,8 @@ _NUMERIC = {"numpy", "pandas", "pyarrow", "scipy", "sklearn"}
 LIBRARIES: dict[str, set[str]] = {
     "machine": {"psutil"},
     "data": _NUMERIC,
-    "runs": _NUMERIC | {"cloudpickle", "psutil", "rich", "skops", "xgboost"},
+    # torch: only to name the content of a tensor that is there already
+    "runs": _NUMERIC | {"cloudpickle", "psutil", "rich", "skops", "torch", "xgboost"},
     "session": {"ray"},
     "logfile": set(),
     "terminal": {"rich"},
