@@ -262,10 +262,10 @@ def _one_schema(
     partitions: pa.Schema,
 ) -> pa.Schema:
     """The schema all files agree on."""
-    known = [*footers[0].schema.names, *partitions.names]
+    there = [*footers[0].schema.names, *partitions.names]
     for name in columns or ():
-        if name not in known:
-            raise DataError(unknown_column(name, known, where=listing.root))
+        if name not in there:
+            raise DataError(unknown_column(name, there, where=listing.root))
     types: dict[str, tuple[pa.DataType, str]] = {}
     for file, footer in zip(files, footers, strict=True):
         path = listing.path(file)
