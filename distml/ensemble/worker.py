@@ -6,6 +6,7 @@ driver's process, as if the fit had run there.
 """
 
 import contextlib
+import copy
 import io
 import os
 import socket
@@ -21,6 +22,7 @@ import cloudpickle
 import joblib
 import numpy as np
 import sklearn
+from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from distml import session
@@ -130,7 +132,7 @@ def perform(unit: Unit, settings: Settings) -> Outcome:
     worker = f"{socket.gethostname()}:{os.getpid()}"
     before, started = _Memory.mark(), time.perf_counter()
     try:
-        value = fit_member(unit) if settings.cpus is None else _fit_within(unit, settings)
+        value = fit_member(unit) if settings.cpus is None else _fit_shared(unit, settings)
     except Exception as error:
         return Outcome(error=error, seconds=time.perf_counter() - started, worker=worker)
     seconds, peak = time.perf_counter() - started, _Memory.now().peak_since(before)
@@ -143,6 +145,22 @@ def perform(unit: Unit, settings: Settings) -> Outcome:
     except StorageError as error:
         return replace(outcome, value=None, error=error)
     return outcome
+
+
+def _fit_shared(unit: Unit, settings: Settings) -> Any:
+    """Fit on the shared arrays, which cannot be written to; on copies if the estimator must.
+
+    scikit-learn's forests do with missing values, though they only read: their check for NaN asks
+    for memory it could write.
+    """
+    spare = unit.estimator if unit.fitted else clone(unit.estimator)
+    try:
+        return _fit_within(unit, settings)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+    view = replace(unit.view, X=copy.copy(unit.view.X), y=copy.copy(unit.view.y))
+    return _fit_within(replace(unit, estimator=spare, view=view), settings)
 
 
 def _fit_within(unit: Unit, settings: Settings) -> Any:
