@@ -20,7 +20,7 @@ from distml.errors import DataError, UserError
 from distml.runs.model import Model
 from distml.runs.model_file import dump_estimator, load_estimator
 from distml.runs.provenance import library_versions
-from distml.runs.storage import Storage, open_storage
+from distml.runs.storage import Storage, open_storage, shown
 from distml.runs.strict_json import dumps, to_json
 
 __all__ = ["Model", "load", "save_model"]
@@ -52,7 +52,9 @@ def save_model(
     contents, parts = _dump_parts(model)
     clashes = sorted(set(files or {}) & {*contents, _MANIFEST})
     if clashes:
-        raise UserError(f"bundle {uri}: {clashes[0]!r} is one of its own files; take another name")
+        raise UserError(
+            f"bundle {shown(storage.uri)}: {clashes[0]!r} is one of its own files; take another name"
+        )
     contents.update(files or {})
     for name, content in contents.items():
         storage.write(name, content)
@@ -87,7 +89,7 @@ def load(path: str | Path, *, trust: bool = False) -> Model:
         try:
             parts[name] = load_estimator(part["stored"], contents[part["file"]], trust=trust)
         except UserError as error:
-            raise type(error)(f"bundle {storage.uri}: {part['file']}: {error}") from error
+            raise type(error)(f"bundle {shown(storage.uri)}: {part['file']}: {error}") from error
     return Model(
         estimator=parts["estimator"],
         encoder=parts.get("encoder"),
@@ -142,12 +144,12 @@ def _read_manifest(storage: Storage) -> dict[str, Any]:
         seal = manifest.pop("sha256", None)
     except FileNotFoundError:
         raise DataError(
-            f"no model in {storage.uri}: {_MANIFEST} is missing; give the folder a run saved"
+            f"no model in {shown(storage.uri)}: {_MANIFEST} is missing; give the folder a run saved"
         ) from None
     except (ValueError, AttributeError):
         manifest, seal = {}, None
     if manifest.get("format") == _FORMAT and manifest.get("format_version", 0) > _VERSION:
-        raise UserError(f"bundle {storage.uri} is from a later distml; upgrade this one")
+        raise UserError(f"bundle {shown(storage.uri)} is from a later distml; upgrade this one")
     if seal is None or seal != _seal(manifest):
         raise _changed(storage, _MANIFEST)
     return dict(manifest)
@@ -158,7 +160,7 @@ def _checked(storage: Storage, name: str, facts: Mapping[str, Any]) -> bytes:
         content = storage.read(name)
     except FileNotFoundError:
         raise DataError(
-            f"bundle {storage.uri}: {name} is missing; restore it from a copy"
+            f"bundle {shown(storage.uri)}: {name} is missing; restore it from a copy"
         ) from None
     if hashlib.sha256(content).hexdigest() != facts["sha256"]:
         raise _changed(storage, name)
@@ -167,7 +169,7 @@ def _checked(storage: Storage, name: str, facts: Mapping[str, Any]) -> bytes:
 
 def _changed(storage: Storage, name: str) -> DataError:
     return DataError(
-        f"bundle {storage.uri}: {name} is not what was saved (its sha256 differs); "
+        f"bundle {shown(storage.uri)}: {name} is not what was saved (its sha256 differs); "
         "restore it from a copy"
     )
 

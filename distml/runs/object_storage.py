@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
 from distml.errors import UserError
-from distml.runs.storage import Entry, first_line, refusals
+from distml.runs.storage import Entry, first_line, refusals, shown
 
 __all__ = ["ObjectStorage"]
 
@@ -26,7 +26,8 @@ class ObjectStorage:
             filesystem, root = FileSystem.from_uri(_with_defaults(uri))
         except (ValueError, OSError, pa.ArrowException, NotImplementedError) as error:
             raise UserError(
-                f"storage {uri}: {first_line(error)}; give a local path, s3://, gs://, abfs:// or hdfs://"
+                f"storage {shown(uri)}: {first_line(error)}; "
+                "give a local path, s3://, gs://, abfs:// or hdfs://"
             ) from error
         self._filesystem: Any = filesystem
         self._root = root.rstrip("/")

@@ -9,6 +9,7 @@ file or none. Local storage is plain `os` calls, with fsync, and does not load p
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,7 +19,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 from distml.errors import StorageError
 
-__all__ = ["Entry", "Storage", "absolute_uri", "first_line", "join_uri", "open_storage", "refusals"]
+__all__ = [
+    "Entry",
+    "Storage",
+    "absolute_uri",
+    "first_line",
+    "join_uri",
+    "open_storage",
+    "refusals",
+    "shown",
+]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -108,6 +118,21 @@ def absolute_uri(uri: str | Path) -> str:
     return text if "://" in text else str(Path(text).expanduser().absolute())
 
 
+def shown(uri: str) -> str:
+    """A URI as it may be printed: without the keys it may carry.
+
+    Args:
+        uri: a local path or a URI.
+
+    Returns:
+        The same without `user:password@`.
+
+    Raises:
+        Nothing.
+    """
+    return re.sub(r"(?<=://)[^/@]*@", "", uri)
+
+
 def open_storage(uri: str | Path) -> Storage:
     """Open the storage at `uri`; nothing is written, but S3 may be asked for its region.
 
@@ -178,10 +203,10 @@ def first_line(error: BaseException) -> str:
 def _refusal(uri: str, verb: str, path: str, error: OSError) -> str:
     if error.errno in _FULL:
         return (
-            f"storage {uri} is full: could not {verb} {path!r}; what was written stays, "
+            f"storage {shown(uri)} is full: could not {verb} {path!r}; what was written stays, "
             "so free some space there and resume the run"
         )
     return (
-        f"storage {uri}: could not {verb} {path!r} ({first_line(error)}); "
+        f"storage {shown(uri)}: could not {verb} {path!r} ({first_line(error)}); "
         "check that it exists and that you may write there"
     )

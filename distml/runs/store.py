@@ -24,7 +24,7 @@ from distml.runs.events import Event, EventLog, open_event_log, read_events
 from distml.runs.lease import STALE_S, Lease, is_held, was_claimed
 from distml.runs.paths import RunPaths
 from distml.runs.record import Attempt, RunRecord, RunStatus
-from distml.runs.storage import Storage, absolute_uri, join_uri, open_storage
+from distml.runs.storage import Storage, absolute_uri, join_uri, open_storage, shown
 
 if TYPE_CHECKING:
     from distml.runs.units import UnitStore
@@ -92,7 +92,7 @@ class RunStore:
         self.storage.delete(name)
         if not same:
             raise StorageError(
-                f"storage {self.uri} does not give back what was written; choose another --store"
+                f"storage {shown(self.uri)} does not give back what was written; choose another"
             )
 
     def create(self, record: RunRecord, job_source: str) -> RunPaths:
@@ -111,7 +111,7 @@ class RunStore:
         """
         here = RunPaths(record.run_id)
         if self.storage.stat(here.record) is not None:
-            raise UserError(f"run {record.run_id} exists in {self.uri}; choose another name")
+            raise UserError(f"run {record.run_id} exists in {shown(self.uri)}; choose another name")
         self.storage.write(here.job_source, job_source.encode())
         # The record comes last: without it there is no run.
         self._write(record)
@@ -321,9 +321,11 @@ class RunStore:
         try:
             return RunRecord.from_json(self.storage.read(RunPaths(run_id).record))
         except FileNotFoundError:
-            raise UserError(f"no run {run_id!r} in {self.uri}; `distml list` shows them") from None
+            raise UserError(
+                f"no run {run_id!r} in {shown(self.uri)}; `distml list` shows them"
+            ) from None
         except StorageError as error:
-            raise StorageError(f"run {run_id} in {self.uri}: {error}") from error
+            raise StorageError(f"run {run_id} in {shown(self.uri)}: {error}") from error
 
     def _write(self, record: RunRecord) -> RunRecord:
         text = record.to_json()
@@ -370,7 +372,9 @@ class RunStore:
         try:
             return fingerprint(self.storage, f"{run_id}/{path.strip('/')}")
         except FileNotFoundError:
-            raise StorageError(f"run {run_id}: artifact {path!r} is not in {self.uri}") from None
+            raise StorageError(
+                f"run {run_id}: artifact {path!r} is not in {shown(self.uri)}"
+            ) from None
 
 
 def _given_up(attempt: Attempt) -> Attempt:
@@ -384,6 +388,6 @@ def _unknown(run: str, run_ids: "list[str]", meant: "list[str]", uri: str) -> st
     if len(meant) > 1:
         return f"run {run!r} could be {', '.join(meant[:4])}; give more of its name"
     if not run_ids:
-        return f"no run {run!r}: there are no runs in {uri} yet; start one with `distml run`"
+        return f"no run {run!r}: there are no runs in {shown(uri)} yet; start one with `distml run`"
     near = difflib.get_close_matches(run, run_ids, n=1, cutoff=0.3) or run_ids[:1]
-    return f"no run {run!r} in {uri}; did you mean {near[0]}? `distml list` shows all"
+    return f"no run {run!r} in {shown(uri)}; did you mean {near[0]}? `distml list` shows all"
