@@ -13,13 +13,10 @@ import os
 import signal
 import sys
 import tempfile
-import threading
-import traceback
 from bdb import BdbQuit
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
 
 from distml import jobfile, session
 from distml.errors import DistmlError, StorageError, UserError
@@ -33,18 +30,11 @@ from distml.runs.provenance import host_facts, new_record
 from distml.runs.record import RunRecord, RunStatus
 from distml.runs.store import RunStore
 from distml.runs.units import use_units
+from distml.signals import Signals, Stopped
 
 __all__ = ["main"]
 
 _LOG = logging.getLogger(__name__)
-
-
-class _Stopped(KeyboardInterrupt):
-    """A signal asked this process to end; libraries know a `KeyboardInterrupt` as just that."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.exit_code = 128 + signum
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one job from its command line to its outcome; the exit code of the process."""
     options = _options(sys.argv[1:] if argv is None else argv)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_signals())
+        signals = stack.enter_context(Signals())
         log = stack.enter_context(collect_log())
         # In this order: what Ray says at its end still goes into the log.
         stack.callback(log.close)
@@ -82,9 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stack.callback(session.disconnect)
         try:
             start = _prepare(options, stack)
-            end = _drive(start, log, take_output=options.take_output)
+            end = _drive(start, log, signals, take_output=options.take_output)
         except BaseException as error:
-            end = _ended(error)
+            end = _ended(signals.stopped() or error)
     if end.status is RunStatus.FAILED:
         sys.stderr.write(f"distml: error: {end.reason}\n")
     return end.exit_code
@@ -145,7 +135,7 @@ def _resumable(store: RunStore, options: argparse.Namespace) -> RunRecord:
     return replace(record, launcher=options.launcher)
 
 
-def _drive(start: _Start, log: LogFile, *, take_output: bool) -> _End:
+def _drive(start: _Start, log: LogFile, signals: Signals, *, take_output: bool) -> _End:
     """Write the run down, do it, write down how it ended.
 
     Raises:
@@ -161,12 +151,12 @@ def _drive(start: _Start, log: LogFile, *, take_output: bool) -> _End:
             record.run_id, launcher=record.launcher, seed=record.seed, resources=record.resources
         )
         log.open(store.storage, RunPaths(record.run_id).log, take_output=take_output)
-        end = _carry_out(start)
-        _ignore_signals()
+        end = _carry_out(start, signals)
+        signals.ignore()
         return _written_down(start, end, lease)
 
 
-def _carry_out(start: _Start) -> _End:
+def _carry_out(start: _Start, signals: Signals) -> _End:
     store, job, run_id = start.store, start.job, start.record.run_id
     try:
         with contextlib.closing(store.event_log(run_id)) as events:
@@ -181,7 +171,7 @@ def _carry_out(start: _Start) -> _End:
                 result = job.task.run(context)
         return _End(exit_code=0, status=RunStatus.SUCCEEDED, result=result)
     except BaseException as error:
-        end = _ended(error)
+        end = _ended(signals.stopped() or error)
         _LOG.log(
             logging.ERROR if end.status is RunStatus.FAILED else logging.INFO,
             "%s: %s",
@@ -194,21 +184,14 @@ def _carry_out(start: _Start) -> _End:
 
 def _ended(error: BaseException) -> _End:
     """What an exception means."""
-    if isinstance(error, _Stopped):
+    if isinstance(error, Stopped):
         return _End(exit_code=error.exit_code, status=RunStatus.STOPPED, reason=str(error))
     if isinstance(error, KeyboardInterrupt | BdbQuit):
         return _End(exit_code=130, status=RunStatus.STOPPED, reason="interrupted")
-    if isinstance(error, SystemExit) and _is_rays(error):
-        return _ended(_Stopped(signal.SIGTERM))
     if isinstance(error, DistmlError):
         return _End(exit_code=error.exit_code, status=RunStatus.FAILED, reason=str(error))
     message = " ".join(f"{type(error).__name__}: {error}".split())
     return _End(exit_code=1, status=RunStatus.FAILED, reason=message)
-
-
-def _is_rays(error: SystemExit) -> bool:
-    """Whether Ray, which takes SIGTERM for itself when it starts, turned it into this exit."""
-    return any(f.name == "sigterm_handler" for f in traceback.extract_tb(error.__traceback__))
 
 
 def _written_down(start: _Start, end: _End, lease: Lease) -> _End:
@@ -253,31 +236,6 @@ def _importable_by_workers(folder: Path) -> Iterator[None]:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = before
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into `_Stopped`; later ones do not disturb the ending."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        _ignore_signals()
-        raise _Stopped(signum)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-
-
-def _ignore_signals() -> None:
-    if threading.current_thread() is threading.main_thread():
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, signal.SIG_IGN)
 
 
 def _interrupt() -> None:

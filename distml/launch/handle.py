@@ -115,6 +115,8 @@ class ProcessHandle(JobHandle):
         # A signal's number is negative here, and 128 + number in every shell.
         self._exit_code = code if code >= 0 else 128 - code
         self._keep_words()
+        if code < 0:
+            self._sweep(self._child.pid)
         return self._exit_code
 
     def stop(self, grace_s: float = 10.0) -> None:
@@ -128,6 +130,13 @@ class ProcessHandle(JobHandle):
     def last_words(self) -> str:
         """See `JobHandle`; known when `wait` has seen the end."""
         return self._last_words
+
+    @staticmethod
+    def _sweep(pid: int) -> None:
+        """Kill what a driver left behind that had no time to end it."""
+        from distml.launch.process import DriverProcess
+
+        DriverProcess(pid, 0.0).kill_family()
 
     def _keep_words(self) -> None:
         if self._words is not None:

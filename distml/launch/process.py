@@ -16,6 +16,7 @@ import psutil
 __all__ = ["DriverProcess"]
 
 _POLL_S = 0.05
+_KILL_S = 5.0
 _CLOCK_SLACK_S = 2.0  # start times are counted from boot, and the clock may be set in between
 
 
@@ -66,11 +67,17 @@ class DriverProcess:
         family = self.family()
         _send(self, signal.SIGINT)
         by_itself = self.wait(grace_s)
-        # The family may have grown since, and what lost its parent is found by its session only.
-        for member in {*family, *self.family()}:
-            _send(member, signal.SIGKILL)
-        self.wait(grace_s)
+        # What lost its parent may be found by the former list only.
+        self.kill_family(*family)
         return by_itself
+
+    def kill_family(self, *more: "DriverProcess") -> None:
+        """Kill it, its family and `more`, and wait until they are gone."""
+        family = {*more, *self.family()}
+        for member in family:
+            _send(member, signal.SIGKILL)
+        for member in family:
+            member.wait(_KILL_S)
 
     def _may_lead(self) -> bool:
         """Whether the session numbered `pid` can be its own: nobody else has that id by now."""

@@ -14,6 +14,11 @@ from distml.errors import DataError, MemberError
 from distml.job import Job, Resources, Result
 
 
+def sleep(signs):
+    (signs / "ray").touch()
+    time.sleep(600)
+
+
 @dataclasses.dataclass
 class Tiny:
     rows: int
@@ -77,8 +82,7 @@ class Tiny:
         session.connect(1)
         import ray
 
-        (self.signs / "ray").touch()
-        ray.get(ray.remote(time.sleep).remote(600))
+        ray.get(ray.remote(sleep).remote(self.signs))
 
 
 def job(
