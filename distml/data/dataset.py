@@ -5,26 +5,24 @@ fingerprint) from the files' footers; see `footer` for what that costs in each f
 is a plain value: it can be pickled, sent to a worker, and each shard read there alone. Shards are
 ordered by path, then row group, whatever order the storage lists them in. Refused, naming the file:
 shards that are corrupt, truncated or half-written, and columns that are missing from a shard or
-change their type between shards. (A column that is all null in one shard, or integer in one CSV
-file and decimal in another, is not a change of type. Dictionary-encoded columns are read as their
-values.)
+change their type between shards (see `schema`).
 """
 
 import hashlib
 import itertools
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
-import pyarrow.types as pt
 from pyarrow import fs
 
 from distml.data.footer import FORMATS, Footer, format_of, read_footer, sniff
 from distml.data.hive import partition_schema, partition_values
 from distml.data.location import Listing, Source, list_files
 from distml.data.marks import check_whole
+from distml.data.schema import one_schema
 from distml.data.tables import first_line, unknown_column
 from distml.errors import DataError
 
@@ -101,8 +99,8 @@ class ShardedDataset:
         partitions = partition_schema(files)
         dataset = cls(
             uri=name,
-            schema=_one_schema(listing, files, footers, columns, format_name, partitions),
-            shards=tuple(_shards(files, footers)),
+            schema=_schema(listing, footers, partitions, columns, format_name),
+            shards=tuple(_shards(footers)),
             format=format_name,
             filesystem=listing.filesystem,
             root=listing.root,
@@ -233,16 +231,16 @@ def _format(listing: Listing, file: str) -> str | None:
     )
 
 
-def _read_footers(listing: Listing, files: Sequence[str], format_name: str) -> list[Footer]:
+def _read_footers(listing: Listing, files: Sequence[str], format_name: str) -> dict[str, Footer]:
     def read(file: str) -> Footer:
         return read_footer(listing.filesystem, listing.path(file), format_name)
 
     with ThreadPoolExecutor(min(_FOOTER_THREADS, len(files))) as pool:
-        return list(pool.map(read, files))
+        return dict(zip(files, pool.map(read, files), strict=True))
 
 
-def _shards(files: Sequence[str], footers: Sequence[Footer]) -> Iterator[Shard]:
-    for file, footer in zip(files, footers, strict=True):
+def _shards(footers: Mapping[str, Footer]) -> Iterator[Shard]:
+    for file, footer in footers.items():
         for group in footer.row_groups:
             yield Shard(
                 path=file,
@@ -253,68 +251,20 @@ def _shards(files: Sequence[str], footers: Sequence[Footer]) -> Iterator[Shard]:
             )
 
 
-def _one_schema(
+def _schema(
     listing: Listing,
-    files: Sequence[str],
-    footers: Sequence[Footer],
+    footers: Mapping[str, Footer],
+    partitions: pa.Schema,
     columns: Sequence[str] | None,
     format_name: str,
-    partitions: pa.Schema,
 ) -> pa.Schema:
-    """The schema all files agree on."""
-    there = [*footers[0].schema.names, *partitions.names]
-    for name in columns or ():
-        if name not in there:
-            raise DataError(unknown_column(name, there, where=listing.root))
-    types: dict[str, tuple[pa.DataType, str]] = {}
-    for file, footer in zip(files, footers, strict=True):
-        path = listing.path(file)
-        for field in footer.schema:
-            if columns is not None and field.name not in columns:
-                continue
-            kind = _plain(field.type)
-            known, first = types.get(field.name, (kind, path))
-            if field.name not in types and footer is not footers[0]:
-                raise _missing(field.name, listing.path(files[0]), path)
-            types[field.name] = (_agreed(field.name, known, first, kind, path, format_name), first)
-        for name in types:
-            if name not in footer.schema.names:
-                raise _missing(name, path, types[name][1])
-    for field in partitions:
-        if field.name in types:
+    """The files' columns, then those of the folders."""
+    stored = {listing.path(file): footer.schema for file, footer in footers.items()}
+    for name in partitions.names:
+        if name in next(iter(stored.values())).names:
             raise DataError(
-                f"{listing.root}: column {field.name!r} is both in the files and in the "
-                "folder names; drop one"
+                f"{listing.root}: column {name!r} is both in the files and in the folder names; "
+                "drop one"
             )
-    return pa.schema([*((name, kind) for name, (kind, _) in types.items()), *partitions])
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type a column is read as: without the encodings that writers choose for themselves."""
-    if pt.is_dictionary(kind):
-        return _plain(kind.value_type)
-    if pt.is_large_string(kind) or pt.is_string_view(kind):
-        return pa.string()
-    return pa.binary() if pt.is_large_binary(kind) or pt.is_binary_view(kind) else kind
-
-
-def _agreed(
-    name: str, known: pa.DataType, first: str, kind: pa.DataType, path: str, format_name: str
-) -> pa.DataType:
-    if known == kind or pt.is_null(kind):
-        return known
-    if pt.is_null(known):
-        return kind
-    numbers = {pa.int64(), pa.float64()}
-    if format_name == "csv" and {known, kind} == numbers:
-        return pa.float64()  # CSV has no types: 1 and 1.5 are told apart by chance of the rows
-    raise DataError(
-        f"{path}: column {name!r} has type {kind}, but {known} in {first}; write both with one type"
-    )
-
-
-def _missing(name: str, path: str, other: str) -> DataError:
-    return DataError(
-        f"{path}: column {name!r} is missing, but {other} has it; add it, or choose columns "
-        "without it"
-    )
+    wanted = None if columns is None else [n for n in columns if n not in partitions.names]
+    return pa.schema([*one_schema(stored, wanted, untyped=format_name == "csv"), *partitions])
