@@ -18,7 +18,7 @@ import numpy.typing as npt
 __all__ = ["Moments"]
 
 _BITS = 20
-# Limbs are at most 2**20: products of 2**40, summed over 2**13 rows, are exact up to 2**53.
+# Limbs are at most 2**19: products of 2**38, summed over 2**13 rows, stay below 2**53.
 _ROWS = 1 << 13
 _LOWEST = -55  # the limb of 2**-1100, below the smallest float64
 _SHIFT = 30  # limbs by which very large and very small numbers are moved, so that no step overflows

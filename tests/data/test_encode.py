@@ -16,6 +16,7 @@ from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
 
 from distml.data import Encoder, write_shards
 from distml.errors import DataError, UserError
@@ -380,6 +381,28 @@ def test_encoder_is_a_good_citizen_of_scikit_learn():
     assert frame.columns.tolist() == ["x_a", "x_b"]
     assert frame.index.tolist() == [5]
     assert "Encoder" in repr(encoder)
+
+
+ON_PURPOSE = {
+    "check_n_features_in_after_fitting": "columns not seen at fit are ignored",
+    "check_transformer_general": "columns not seen at fit are ignored",
+    "check_complex_data": "refused by a DataError, which is no ValueError",
+    "check_estimators_empty_data_messages": "refused by a DataError, which is no ValueError",
+    "check_fit1d": "refused by a DataError, which is no ValueError",
+    "check_fit2d_predict1d": "refused by a DataError, which is no ValueError",
+    "check_estimator_sparse_tag": "refused by a DataError, which is no ValueError",
+    "check_estimator_sparse_array": "refused by a DataError, which is no ValueError",
+    "check_estimator_sparse_matrix": "refused by a DataError, which is no ValueError",
+    "check_transformer_data_not_an_array": "tables are wanted, not whatever has __array__",
+    "check_transformer_preserve_dtypes": "the matrix is float32",
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_scikit_learn_checks_pass_but_for_those_that_want_arrays():
+    results = check_estimator(Encoder(), expected_failed_checks=ON_PURPOSE, on_skip=None)
+    assert sum(result["status"] == "passed" for result in results) >= 30
+    assert {r["check_name"] for r in results if r["status"] == "xfail"} == set(ON_PURPOSE)
 
 
 def test_array_input_is_encoded_too():

@@ -46,8 +46,10 @@ def test_any_parts_in_any_order_give_the_same(parts, random):
         pytest.param([5e-324, -1.7e308, 1.0, 2.0**500, 2.0**-400], id="extremes"),
         pytest.param(np.random.default_rng(0).normal(size=20_000), id="several blocks"),
         pytest.param(np.random.default_rng(1).lognormal(0, 20, size=9_000), id="wide range"),
-        pytest.param(np.full(8193, 2.0**20 - 2.0**-33), id="largest limbs"),
-        pytest.param(np.full(8193, -(2.0**20 - 2.0**-33)), id="largest negative limbs"),
+        pytest.param(
+            np.random.default_rng(0).integers(2**18, 2**19, 1 << 18) * 2.0**20, id="large limbs"
+        ),
+        pytest.param(np.full(9_000, -(2.0**39 - 2.0**-13)), id="largest negative numbers"),
         pytest.param(np.full(8192, 2.0**19 + 0.5), id="halves between limbs"),
     ],
 )
