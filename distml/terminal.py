@@ -5,6 +5,7 @@ row, so that every figure can be read on forty columns too.
 """
 
 import datetime
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ __all__ = [
 ]
 
 _GAP = "  "
+_INDENT = "  "
+_BREAKS = (r".+", r"[^ ]+ *", r"[^ _]+[ _]*")
+"""Parts of a column's name that stay together, the longest first."""
 
 
 def runs_text(records: Sequence[RunRecord], width: int) -> str:
@@ -53,13 +57,14 @@ def record_text(record: RunRecord, paths: RunPaths, width: int) -> str:
         "host": record.host.get("name"),
         "where": paths.root,
     }
+    inner = width - len(_INDENT)
     sections = [
         block(facts, width),
-        _section("parameters", block(record.parameters, width)),
-        _section("result", table([flat(row) for row in record.table], width)),
-        _section("scores", block(flat(record.metrics), width)),
-        _section("artifacts", block(_artifacts(record, paths), width)),
-        _section("versions", block(record.versions, width)),
+        _section("parameters", block(record.parameters, inner)),
+        _section("result", table([flat(row) for row in record.table], inner)),
+        _section("scores", block(flat(record.metrics), inner)),
+        _section("artifacts", block(_artifacts(record, paths), inner)),
+        _section("versions", block(record.versions, inner)),
     ]
     return "\n\n".join(filter(None, sections))
 
@@ -92,22 +97,16 @@ def table(rows: Sequence[Mapping[str, Any]], width: int) -> str:
 
     Args:
         rows: Column → value, in the order to show; a missing value is left blank.
-        width: Columns of the terminal.
+        width: Columns of the terminal. Names of columns are broken if that helps.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[_text(row.get(name)) for name in names] for row in rows]
-    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
-    if sum(widths) + len(_GAP) * (len(widths) - 1) > width:
-        return "\n\n".join(block(row, width) for row in rows)
-    right = [any(_is_number(row.get(name)) for row in rows) for name in names]
-    lines = (
-        _GAP.join(
-            text.rjust(size) if on_right else text.ljust(size)
-            for text, size, on_right in zip(line, widths, right, strict=True)
-        )
-        for line in (names, *cells)
-    )
-    return "\n".join(line.rstrip() for line in lines)
+    columns = [[row.get(name) for row in rows] for name in names]
+    for breaks in _BREAKS:
+        laid = [_column(name, values, breaks) for name, values in zip(names, columns, strict=True)]
+        lines = [_GAP.join(cells).rstrip() for cells in zip(*_level(laid), strict=True)]
+        if max(map(len, lines), default=0) <= width:
+            return "\n".join(lines)
+    return "\n\n".join(block(row, width) for row in rows)
 
 
 def block(entries: Mapping[str, Any], width: int) -> str:
@@ -142,6 +141,32 @@ def duration(seconds: float | None) -> str | None:
     return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
 
 
+def _column(name: str, values: Sequence[Any], breaks: str) -> tuple[list[str], list[str]]:
+    """A column's head and cells, all of one width; numbers stand to the right."""
+    cells = [_text(value) for value in values]
+    head = _broken(name, breaks, max(map(len, cells)))
+    size = max(map(len, (*head, *cells)))
+    if any(_is_number(value) for value in values):
+        return [line.rjust(size) for line in head], [cell.rjust(size) for cell in cells]
+    return [line.ljust(size) for line in head], [cell.ljust(size) for cell in cells]
+
+
+def _level(columns: Sequence[tuple[list[str], list[str]]]) -> list[list[str]]:
+    """Columns with heads of one height, each on its cells."""
+    height = max((len(head) for head, _ in columns), default=0)
+    return [[" " * len(head[0])] * (height - len(head)) + head + cells for head, cells in columns]
+
+
+def _broken(name: str, breaks: str, room: int) -> list[str]:
+    """A name in lines of at most `room`, or of one of its parts where that is longer."""
+    lines = [""]
+    for part in re.findall(breaks, name):
+        if lines[-1] and len((lines[-1] + part).rstrip()) > room:
+            lines.append("")
+        lines[-1] += part
+    return [line.rstrip() for line in lines]
+
+
 def _run_row(record: RunRecord) -> dict[str, Any]:
     scores = flat(record.metrics)
     name = next(iter(scores), None)
@@ -166,7 +191,7 @@ def _commit(git: Mapping[str, Any] | None) -> str | None:
 
 
 def _section(title: str, text: str) -> str:
-    return f"{title}\n{textwrap.indent(text, '  ')}" if text else ""
+    return f"{title}\n{textwrap.indent(text, _INDENT)}" if text else ""
 
 
 def _default(parameter: "Parameter") -> str:

@@ -16,7 +16,17 @@ def test_a_table_stands_in_columns_with_numbers_to_the_right():
     ]
 
 
-@pytest.mark.parametrize("width", [10, 24, 38])
+def test_a_table_breaks_the_names_of_its_columns_before_it_gives_up():
+    assert terminal.table(ROWS, width=33).splitlines() == [
+        "                   test",
+        "                   roc_",
+        "model  kind         auc     fit_s",
+        "stack  ensemble  0.7123  1,234.50",
+        "dummy  baseline  0.5000",
+    ]
+
+
+@pytest.mark.parametrize("width", [10, 24, 32])
 def test_on_a_narrow_terminal_every_figure_is_still_there(width):
     text = terminal.table(ROWS, width=width)
 
