@@ -291,9 +291,8 @@ def _help_on_job(ctx: click.Context, line: Sequence[str]) -> int:
 
 def _width() -> int:
     """Columns of the terminal; a reader that is none gets lines as long as they are."""
-    if sys.stdout.isatty() or "COLUMNS" in os.environ:
-        return shutil.get_terminal_size().columns
-    return sys.maxsize
+    seen = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return shutil.get_terminal_size().columns if seen else sys.maxsize
 
 
 def _fail(message: str, code: int) -> int:

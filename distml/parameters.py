@@ -8,9 +8,10 @@ Refuses parameters that have no name on a command line (`*args`, `**kwargs`, pos
 required ones of a type that has no text form.
 """
 
+import contextlib
 import enum
 import inspect
-import json
+import math
 import re
 import types
 import typing
@@ -103,6 +104,8 @@ class Parameter:
         Raises:
             UserError: the value is not of the parameter's type.
         """
+        if value == to_json(self.default):  # whatever its type: job() itself said so
+            return self.default
         try:
             return _from_json(self.kind, value)
         except ValueError:
@@ -127,10 +130,10 @@ def parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
 
 
 def to_json(value: Any) -> Any:
-    """Turn a parameter's value into JSON: enums by name, paths as text, tuples as lists."""
+    """Turn a parameter's value into JSON: enums by name, paths and infinities as text."""
     if isinstance(value, enum.Enum):
         return value.name
-    if isinstance(value, Path):
+    if isinstance(value, Path) or (isinstance(value, float) and not math.isfinite(value)):
         return str(value)
     if isinstance(value, list | tuple):
         return [to_json(element) for element in value]
@@ -242,23 +245,19 @@ def _describe_sequence(kind: Any) -> str:
 
 
 def _from_texts(kind: Any, texts: Sequence[str]) -> Any:
+    parts = [part.strip() for text in texts for part in text.split(",") if text]
     for member in _members(kind):
-        try:
-            return _list_of(member, texts) if _is_sequence(member) else _scalar(member, texts[-1])
-        except ValueError:
-            continue
+        with contextlib.suppress(ValueError):
+            if _is_sequence(member):
+                return _sequence(member, parts, lambda element, part: _from_texts(element, [part]))
+            return _scalar(member, texts[-1])
     raise ValueError
 
 
-def _list_of(kind: Any, texts: Sequence[str]) -> Any:
-    parts = [part.strip() for text in texts for part in text.split(",") if text]
-    return _collect(
-        kind, [_from_texts(e, [p]) for e, p in zip(_elements(kind, len(parts)), parts, strict=True)]
-    )
-
-
-def _collect(kind: Any, values: list[Any]) -> Any:
-    return tuple(values) if tuple in (kind, typing.get_origin(kind)) else values
+def _sequence(kind: Any, values: Sequence[Any], convert: Callable[[Any, Any], Any]) -> Any:
+    elements = zip(_elements(kind, len(values)), values, strict=True)
+    made = [convert(element, value) for element, value in elements]
+    return tuple(made) if tuple in (kind, typing.get_origin(kind)) else made
 
 
 def _scalar(kind: Any, text: str) -> Any:
@@ -285,20 +284,16 @@ def _pick(table: dict[str, Any], text: str) -> Any:
 
 
 def _from_json(kind: Any, value: Any) -> Any:
+    is_list = isinstance(value, list | tuple)
     for member in _members(kind):
-        if not _is_sequence(member) and not isinstance(value, list | tuple):
-            try:
+        with contextlib.suppress(ValueError):
+            if is_list and _is_sequence(member):
+                return _sequence(member, value, _from_json)
+            if not is_list and not _is_sequence(member):
                 return _scalar(member, _text(value))
-            except ValueError:
-                continue
-        if _is_sequence(member) and isinstance(value, list | tuple):
-            types_ = _elements(member, len(value))
-            return _collect(member, [_from_json(t, v) for t, v in zip(types_, value, strict=True)])
     raise ValueError
 
 
 def _text(value: Any) -> str:
     """The text a JSON scalar has on the command line."""
-    if isinstance(value, enum.Enum):
-        return value.name
-    return json.dumps(value) if isinstance(value, bool | float) else str(value)
+    return value.name if isinstance(value, enum.Enum) else str(value)

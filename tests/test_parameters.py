@@ -1,4 +1,5 @@
 import enum
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Optional
@@ -95,12 +96,21 @@ def test_ill_typed_text_is_refused_with_parameter_value_and_expected_type(kind, 
 def test_a_value_survives_the_record(kind_and_value):
     kind, value = kind_and_value
 
-    assert parameter(kind).from_json(to_json(value)) == value
+    stored = json.loads(json.dumps(to_json(value), allow_nan=False))
+
+    assert parameter(kind).from_json(stored) == value
 
 
 def test_a_record_of_another_type_is_refused():
     with pytest.raises(UserError, match="parameter --num-rows: 'x' is not an integer"):
         parameter(int).from_json("x")
+
+
+@pytest.mark.parametrize("default", [None, 1.5, (1, 2)])
+def test_a_default_of_another_type_survives_the_record(default):
+    odd = Parameter(name="rows", kind=int, default=default)
+
+    assert odd.from_json(to_json(default)) is default
 
 
 def test_signature_gives_name_type_default_and_help():
