@@ -61,6 +61,10 @@ class _PlannedBagging(Planned, BaseBagging):
         self._carry_out(lambda view: self._plan(view, fit_params, check_input), X, y)
         return self
 
+    def _parallel_args(self) -> dict[str, Any]:
+        """How scikit-learn's `predict` spreads members: over threads, since they share the rows."""
+        return {"require": "sharedmem"}
+
     def _validate_sampling(
         self, X: Any, max_samples: float | None, sample_weight: np.ndarray | None
     ) -> None:

@@ -186,11 +186,14 @@ def fit_member(unit: Unit) -> Any:
     Raises:
         Exception: whatever the member's `fit` or `predict` raises.
     """
-    fitted = unit.estimator if unit.fitted else _fit(unit)
+    if not unit.fitted:
+        _fit(unit)
+    fitted = unit.estimator
     return fitted if unit.out_of_fold is None else unit.out_of_fold.predict(fitted, unit.view)
 
 
-def _fit(unit: Unit) -> BaseEstimator:
+def _fit(unit: Unit) -> None:
+    """Call `fit`; what it returns is not looked at, since not every estimator returns itself."""
     estimator = unit.estimator
     view, params = unit.training_data()
     X = view.matrix(estimator)
@@ -198,10 +201,11 @@ def _fit(unit: Unit) -> BaseEstimator:
         fit = estimator.fit
         if unit.draw.check_input is not None and has_fit_parameter(estimator, "check_input"):
             fit = partial(fit, check_input=unit.draw.check_input)
-        return fit(X, view.y, **params)
-    if unit.out_of_fold is not None:
-        return estimator.fit(X, view.y, **params)
-    return _fit_single_estimator(estimator, X, view.y, params, *(unit.announce or (None, None)))
+        fit(X, view.y, **params)
+    elif unit.out_of_fold is not None:
+        estimator.fit(X, view.y, **params)
+    else:
+        _fit_single_estimator(estimator, X, view.y, params, *(unit.announce or (None, None)))
 
 
 def _params_at(num_rows: int, params: Mapping[str, Any], positions: np.ndarray) -> dict[str, Any]:

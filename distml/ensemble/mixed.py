@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from inspect import Parameter, signature
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator, clone
@@ -28,6 +29,8 @@ class Mixed(Planned):
         if _routing_enabled():
             return process_routing(self, "fit", **fit_params)
         weight = {key: fit_params[key] for key in ("sample_weight",) if key in fit_params}
+        for _, estimator in self.estimators if weight else ():
+            _check_takes_weight(estimator)
         return _manual_routing({name: {"fit": weight} for name in names})
 
     def _fits_on_all_rows(self, view: View, routed: Mapping[str, Any]) -> list[Unit]:
@@ -80,3 +83,14 @@ class Mixed(Planned):
         lost = set(getattr(self, "dropped_", ()))
         other.estimators = [(name, "drop" if name in lost else e) for name, e in self.estimators]
         return other
+
+
+def _check_takes_weight(estimator: BaseEstimator) -> None:
+    """Refuse, before anything is fitted, a weight that a member has no argument for."""
+    if estimator == "drop":
+        return
+    arguments = signature(estimator.fit).parameters
+    takes_any = any(argument.kind is Parameter.VAR_KEYWORD for argument in arguments.values())
+    if "sample_weight" not in arguments and not takes_any:
+        name = type(estimator).__name__
+        raise TypeError(f"Underlying estimator {name} does not support sample weights.")
