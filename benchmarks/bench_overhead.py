@@ -89,6 +89,10 @@ def seconds_per_unit() -> float:
     return taken / NUM_UNITS
 
 
+def nothing() -> None:
+    """The empty task."""
+
+
 def seconds_per_task() -> float:
     """Time per empty Ray task."""
     from distml import session
@@ -96,10 +100,10 @@ def seconds_per_task() -> float:
     session.connect(2)
     import ray
 
-    nothing = ray.remote(int)
+    task = ray.remote(nothing)
     for num_tasks in (4, NUM_UNITS):
         started = time.perf_counter()
-        ray.get([nothing.remote() for _ in range(num_tasks)])
+        ray.get([task.remote() for _ in range(num_tasks)])
         taken = time.perf_counter() - started
     session.disconnect()
     return taken / NUM_UNITS

@@ -35,5 +35,5 @@ def test_estimator_keeps_scikit_learns_contract(name: str) -> None:
         ESTIMATORS[name], expected_failed_checks=expected, on_skip=None, on_fail=None
     )
     assert len(results) > 40
-    failed = {r["check_name"]: str(r["exception"]) for r in results if r["status"] == "failed"}
-    assert failed == {}
+    failed = [f"{r['check_name']}: {r['exception']}" for r in results if r["status"] == "failed"]
+    assert failed == [], "\n".join(failed)
