@@ -53,7 +53,7 @@ def save_model(
     clashes = sorted(set(files or {}) & {*contents, _MANIFEST})
     if clashes:
         raise UserError(
-            f"bundle {shown(storage.uri)}: {clashes[0]!r} is one of its own files; take another name"
+            f"bundle {shown(storage.uri)}: {clashes[0]!r} is its own file; take another name"
         )
     contents.update(files or {})
     for name, content in contents.items():
