@@ -271,8 +271,8 @@ def _say_outcome(handle: JobHandle, num_attempts: int, code: int) -> int:
     if _num_attempts(handle) <= num_attempts:
         return code
     record, paths = handle.store.load(handle.run_id), handle.store.paths(handle.run_id)
-    # A driver that could not write its end down has said why.
-    if not words and record.status is RunStatus.FAILED and record.reason == DRIVER_DIED:
+    # One that ended by itself without writing that down has said why.
+    if code > 128 and record.status is RunStatus.FAILED and record.reason == DRIVER_DIED:
         return _fail(f"run {record.run_id}: its driver died; see {paths.log}", code or 1)
     if record.status is not RunStatus.FAILED:
         click.echo(outcome_text(record, paths, _width()))

@@ -27,6 +27,18 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _PUT_INTERVAL_S = 5.0
 
 
+class _FileHandler(logging.FileHandler):
+    """Loses what a full storage does not take; the record, which matters, says so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Do not print the traceback."""
+
+    def close(self) -> None:
+        """Close the file, whether or not the rest of it could be written."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 class LogFile:
     """Collects log records, first in memory, then in a file; made by `collect_log`."""
 
@@ -46,7 +58,7 @@ class LogFile:
             StorageError: the storage refuses.
         """
         file = self._closing.enter_context(_local_file(storage, path))
-        handler = logging.FileHandler(file, encoding="utf-8")
+        handler = _FileHandler(file, encoding="utf-8")
         handler.setFormatter(logging.Formatter(_FORMAT))
         self._closing.callback(handler.close)
         self._memory.setTarget(handler)
@@ -89,7 +101,8 @@ def collect_log() -> Iterator[LogFile]:
 @contextlib.contextmanager
 def _local_file(storage: Storage, path: str) -> Iterator[Path]:
     if isinstance(storage, LocalStorage):
-        storage.append(path, b"")
+        if storage.stat(path) is None:
+            storage.append(path, b"")
         yield storage.root / path
         return
     with tempfile.TemporaryDirectory(prefix="distml-log-") as folder:
@@ -133,8 +146,9 @@ def _output_to(file: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
         for number, copy in saved.items():
             os.dup2(copy, number)
             os.close(copy)

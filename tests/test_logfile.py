@@ -3,6 +3,7 @@ import logging
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +100,13 @@ print("afterwards")
     assert (done.stdout, done.stderr) == ("afterwards\n", "")
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert sorted(lines) == ["from a child", "from python"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_log_on_a_full_disk_is_lost_without_a_word(capfd):
+    with collect_log() as log:
+        log.open(open_storage("/dev"), "full", take_output=False)
+        LOG.error("lost")
+        log.close()
+
+    assert capfd.readouterr() == ("", "")
