@@ -1,6 +1,7 @@
 """Scores of models on test sets by scikit-learn's scorer names, and what a prediction takes."""
 
 import difflib
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -9,11 +10,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import get_scorer, get_scorer_names
 
 from distml.errors import UserError
 
 __all__ = ["Scores", "check_metrics", "default_metrics", "evaluate"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,38 +63,43 @@ def evaluate(model: BaseEstimator, X: Any, y: np.ndarray, metrics: Sequence[str]
         y: Array of shape (n_samples,).
         metrics: scikit-learn's scorer names.
     """
-    watched = _Stopwatch(model)
-    scorer = check_scoring(watched, scoring=list(metrics), raise_exc=False)
-    scores = scorer(watched, X, y)
-    values = {name: _number(scores[name]) for name in metrics}
+    watched = _Watched(model)
+    values = {name: _score(name, watched, X, y) for name in metrics}
     return Scores(values=values, predict_seconds=watched.seconds)
 
 
-def _number(score: Any) -> float | None:
-    """A finite score; a scorer that failed gives its traceback as text."""
-    return None if isinstance(score, str) or not math.isfinite(score) else float(score)
+def _score(name: str, model: "_Watched", X: Any, y: np.ndarray) -> float | None:
+    try:
+        score = float(get_scorer(name)(model, X, y))
+    except (AttributeError, ValueError) as error:
+        # A hard vote has no probabilities; a test set may lack a class.
+        logger.info("%s cannot be scored by %s: %s", model.name, name, error)
+        return None
+    return score if math.isfinite(score) else None
 
 
-class _Stopwatch:
-    """A model whose predictions are timed."""
+class _Watched:
+    """A model whose predictions of one matrix are timed and kept."""
 
-    _TIMED = frozenset({"predict", "predict_proba", "decision_function"})
+    _KEPT = frozenset({"predict", "predict_proba", "decision_function"})
 
     def __init__(self, model: BaseEstimator) -> None:
         self._model = model
+        self._predictions: dict[str, Any] = {}
+        self.name = type(model).__name__
         self.seconds = 0.0
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._model, name)
-        return self._timed(value) if name in self._TIMED else value
+        return self._kept(name, value) if name in self._KEPT else value
 
-    def _timed(self, method: Any) -> Any:
+    def _kept(self, name: str, method: Any) -> Any:
         def predict(X: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                return method(X)
-            finally:
+            if name not in self._predictions:
+                started = time.perf_counter()
+                self._predictions[name] = method(X)
                 self.seconds += time.perf_counter() - started
+            return self._predictions[name]
 
-        predict.__name__ = method.__name__
+        predict.__name__ = name
         return predict
