@@ -109,20 +109,28 @@ class Lease:
 
     def _claim(self) -> dict[str, Any] | None:
         """Try once. Returns who holds the lease, or `None` if that is us now."""
-        self._storage.write(self._path(self._name), self._content)
+        mine = self._path(self._name)
+        self._storage.write(mine, self._content)
+        try:
+            holder = self._other_holder()
+        except BaseException:
+            self._storage.delete(mine)
+            raise
+        if holder is not None:
+            self._storage.delete(mine)
+        return holder
+
+    def _other_holder(self) -> dict[str, Any] | None:
+        """Look for another living driver; if there is none, clear away what dead ones left."""
         entries = self._storage.list(self._folder)
         now = max((e.modified_at for e in entries if e.name == self._name), default=time.time())
-        dead = []
-        for entry in entries:
-            if entry.name == self._name:
-                continue
+        others = [entry for entry in entries if entry.name != self._name]
+        for entry in others:
             holder = _holder(self._storage, self._path(entry.name))
             if holder is not None and _is_alive(entry, holder, now, self._stale_s):
-                self._storage.delete(self._path(self._name))
                 return holder
-            dead.append(entry.name)
-        for name in dead:
-            self._storage.delete(self._path(name))
+        for entry in others:
+            self._storage.delete(self._path(entry.name))
         return None
 
     def _beat(self) -> None:

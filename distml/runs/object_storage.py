@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
-from distml.errors import UserError
+from distml.errors import StorageError, UserError
 from distml.runs.storage import Entry, first_line, refusals, shown
 
 __all__ = ["ObjectStorage"]
@@ -34,8 +34,14 @@ class ObjectStorage:
 
     def read(self, path: str) -> bytes:
         """See `Storage`."""
-        with self.open(path) as file:
-            return file.read()
+        try:
+            with self.open(path) as file:
+                return file.read()
+        except StorageError:
+            # An object that is deleted between pyarrow's two requests shows as an internal failure.
+            if self.stat(path) is None:
+                raise FileNotFoundError(path) from None
+            raise
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:

@@ -30,6 +30,8 @@ _LIBRARIES = {
 """Name in the record → name of the distribution."""
 
 _GIT_TIMEOUT_S = 10.0
+_GROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def new_record(
@@ -158,12 +160,12 @@ def _num_cpus() -> int:
     return num_cpus
 
 
-def _control_group_files(name: str, root: Path = Path("/sys/fs/cgroup")) -> list[str]:
+def _control_group_files(name: str) -> list[str]:
     """The content of a control file in our group and every group above it."""
     texts = []
-    for line in _read("/proc/self/cgroup").splitlines():
+    for line in _read(_MEMBERSHIP).splitlines():
         _, controllers, path = line.split(":", 2)
-        top = root / controllers if controllers else root
+        top = _GROUPS / controllers
         group = top / path.strip("/")
         for folder in (group, *group.parents):
             if folder.is_relative_to(top) and (text := _read(folder / name).strip()):
@@ -171,9 +173,9 @@ def _control_group_files(name: str, root: Path = Path("/sys/fs/cgroup")) -> list
     return texts
 
 
-def _read(path: str | Path) -> str:
+def _read(path: Path) -> str:
     try:
-        return Path(path).read_text()
+        return path.read_text()
     except OSError:
         return ""
 

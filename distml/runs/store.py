@@ -35,6 +35,7 @@ DRIVER_DIED = "driver died"
 """Reason of a run whose driver went away without a word."""
 
 _NUM_READERS = 16
+_UNITS = "units"
 
 
 class RunStore:
@@ -61,7 +62,7 @@ class RunStore:
         """The units of all runs here: a plain re-run finds what an earlier run has fitted."""
         from distml.runs.units import UnitStore
 
-        return UnitStore(join_uri(self.uri, "units"))
+        return UnitStore(join_uri(self.uri, _UNITS))
 
     def paths(self, run_id: str) -> RunPaths:
         """The full names of a run's files.
@@ -318,8 +319,13 @@ class RunStore:
         )
 
     def _read(self, run_id: str) -> RunRecord:
+        path = RunPaths(run_id).record
         try:
-            return RunRecord.from_json(self.storage.read(RunPaths(run_id).record))
+            try:
+                return RunRecord.from_json(self.storage.read(path))
+            except StorageError:
+                # An object replaced between pyarrow's two requests (size, content) reads cut short.
+                return RunRecord.from_json(self.storage.read(path))
         except FileNotFoundError:
             raise UserError(
                 f"no run {run_id!r} in {shown(self.uri)}; `distml list` shows them"
@@ -334,14 +340,12 @@ class RunStore:
 
     def _seen(self, folder: str) -> RunRecord | None:
         """The run in a folder as `list` shows it; `None` if the folder holds something else."""
-        try:
-            text = self.storage.read(RunPaths(folder).record)
-        except FileNotFoundError:
+        if folder == _UNITS or self.storage.stat(RunPaths(folder).record) is None:
             return None
         try:
-            return self._with_fate(RunRecord.from_json(text))
+            return self._with_fate(self._read(folder))
         except StorageError as error:
-            reason = f"record.json: {error}"
+            reason = f"its record cannot be read: {error}"
             return RunRecord(run_id=folder, job_file="", status=RunStatus.FAILED, reason=reason)
 
     def _with_fate(self, record: RunRecord) -> RunRecord:
