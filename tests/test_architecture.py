@@ -19,6 +19,7 @@ LAYERS: dict[str, set[str]] = {
     "job": {"errors"},
     "parameters": {"errors"},
     "machine": {"errors", "job"},
+    "signals": {"errors"},
     "jobfile": {"errors", "job", "parameters"},
     "data": {"errors"},
     "runs": {"errors", "job"},
@@ -28,7 +29,7 @@ LAYERS: dict[str, set[str]] = {
     "fit": {"data", "errors", "job", "runs"},
     "ensemble": {"data", "errors", "job", "runs", "session"},
     "launch": {"errors", "job", "runs"},
-    "driver": {"errors", "job", "jobfile", "logfile", "machine", "runs", "session"},
+    "driver": {"errors", "job", "jobfile", "logfile", "machine", "runs", "session", "signals"},
     "cli": {"errors", "job", "jobfile", "launch", "runs", "terminal"},
     "__main__": {"cli"},
 }
