@@ -167,7 +167,10 @@ def _carry_out(start: _Start, signals: Signals) -> _End:
                 resources=job.resources,
                 emit=events.append,
             )
-            with use_units(store.units), use_events(events.append):
+            limits = session.limited(
+                num_cpus=job.resources.num_cpus, memory_bytes=job.resources.memory_bytes
+            )
+            with limits, use_units(store.units), use_events(events.append):
                 result = job.task.run(context)
         return _End(exit_code=0, status=RunStatus.SUCCEEDED, result=result)
     except BaseException as error:
