@@ -1,7 +1,7 @@
 """The errors distml raises.
 
-Every message is one line that says what is wrong, which value, and what to do about it. The command line prints that line
-and ends with `exit_code`; the traceback goes to the run's log.
+Every message is one line that says what is wrong, which value, and what to do about it. The command
+line prints that line and ends with `exit_code`; the traceback goes to the run's log.
 """
 
 __all__ = ["DataError", "DistmlError", "MemberError", "StorageError", "UserError"]

@@ -57,7 +57,7 @@ class Result:
     metrics: Mapping[str, Mapping[str, float]]
     """Test set → scorer name → score of the final model."""
     table: Sequence[Mapping[str, Any]] = ()
-    """The result table, a row per model: `model`, `kind` (ensemble, member, baseline), scores, times in seconds."""
+    """The result table, a row a model: `model`, `kind`, scores by test set, times in seconds."""
     artifacts: Mapping[str, str] = field(default_factory=dict)
     """Name → path relative to the run's directory."""
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -94,5 +94,6 @@ class Job:
     def __post_init__(self) -> None:
         if not callable(getattr(self.task, "run", None)):
             raise UserError(
-                f"Job: task={self.task!r} has no run(context) method; give a task such as distml.Fit(...)"
+                f"Job: task={self.task!r} has no run(context) method; "
+                "give a task such as distml.Fit(...)"
             )

@@ -111,7 +111,8 @@ def table_from(rows: Any, schema: pa.Schema) -> pa.Table:
         Table with just these columns, in their order, of these types.
 
     Raises:
-        DataError: `rows` is nothing of the kind, or a column is missing or of another kind.
+        DataError: `rows` is nothing of the kind, or a column is missing, of another kind or of
+            another length.
     """
     columns = _columns(rows)
     for name in schema.names:
@@ -121,7 +122,15 @@ def table_from(rows: Any, schema: pa.Schema) -> pa.Table:
                 f"; did you mean it by {near[0]!r}?" if near else "; add it, with nulls if unknown"
             )
             raise DataError(f"column {name!r} is missing from the rows to predict{hint}")
-    return pa.table([_column(field, columns[field.name]) for field in schema], schema=schema)
+    arrays = [_column(field, columns[field.name]) for field in schema]
+    lengths = {field.name: len(array) for field, array in zip(schema, arrays, strict=True)}
+    if len(set(lengths.values())) > 1:
+        short, long = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
+        raise DataError(
+            f"columns of different length: {short!r} has {lengths[short]} rows, {long!r} has "
+            f"{lengths[long]}; give all columns the same rows"
+        )
+    return pa.table(arrays, schema=schema)
 
 
 def _columns(rows: Any) -> Mapping[str, Any]:
