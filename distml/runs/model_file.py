@@ -22,6 +22,7 @@ from distml.runs.digest_code import is_installed_module
 __all__ = ["dump_estimator", "load_estimator"]
 
 _TRUSTED = frozenset({
+    "functools.partial",
     "numpy.dtype",
     "numpy.mean",
     "scipy.interpolate._bsplines.BSpline",
@@ -36,6 +37,7 @@ _TRUSTED = frozenset({
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
     "sklearn.utils._bunch.Bunch",
+    "sklearn.utils.validation.check_array",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
     "xgboost.sklearn.XGBModel",
@@ -43,7 +45,8 @@ _TRUSTED = frozenset({
     "xgboost.sklearn.XGBRFRegressor",
     "xgboost.sklearn.XGBRegressor",
 })  # fmt: skip
-"""Types that skops does not trust by itself, and that do nothing when they are made."""
+"""Types and functions that skops does not trust by itself, and that do no harm wherever they are
+called."""
 
 _OUR_ROOMS = ("distml.data.", "distml.ensemble.")
 """Where our own estimators and their parts live; classes defined there are trusted."""
