@@ -27,6 +27,7 @@ __all__ = [
     "outcome_text",
     "record_text",
     "runs_text",
+    "scores_text",
     "table",
 ]
 
@@ -61,8 +62,7 @@ def record_text(record: RunRecord, paths: RunPaths, width: int) -> str:
     sections = [
         block(facts, width),
         _section("parameters", block(record.parameters, inner)),
-        _section("result", table([flat(row) for row in record.table], inner)),
-        _section("scores", block(flat(record.metrics), inner)),
+        scores_text(record, width),
         _section("artifacts", block(_artifacts(record, paths), inner)),
         _section("versions", block(record.versions, inner)),
     ]
@@ -76,10 +76,19 @@ def outcome_text(record: RunRecord, paths: RunPaths, width: int) -> str:
         return f"{words}\ngo on with: distml resume {record.run_id}"
     where = {"run": paths.root, **_artifacts(record, paths)}
     sections = [
-        table([flat(row) for row in record.table], width) or block(flat(record.metrics), width),
+        scores_text(record, width),
         f"{record.status} in {duration(record.seconds)}\n{block(where, width)}",
     ]
     return "\n\n".join(filter(None, sections))
+
+
+def scores_text(record: RunRecord, width: int) -> str:
+    """The result table: one for each test set, since side by side they are too wide to compare."""
+    rows, inner = record.table, width - len(_INDENT)
+    tests = dict.fromkeys(n for row in rows for n, value in row.items() if _is_scores(value))
+    if not tests:
+        return _section("scores", table(rows, inner) or block(flat(record.metrics), inner))
+    return "\n\n".join(_section(test, table(_of_one_test(rows, test), inner)) for test in tests)
 
 
 def job_help(job: "JobFile", width: int) -> str:
@@ -165,6 +174,20 @@ def _broken(name: str, breaks: str, room: int) -> list[str]:
             lines.append("")
         lines[-1] += part
     return [line.rstrip() for line in lines]
+
+
+def _is_scores(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _of_one_test(rows: Sequence[Mapping[str, Any]], test: str) -> list[dict[str, Any]]:
+    """Each model's name and kind, its scores on one test set, then its times."""
+    laid = []
+    for row in rows:
+        plain = {name: value for name, value in row.items() if not _is_scores(value)}
+        words = {name: value for name, value in plain.items() if isinstance(value, str)}
+        laid.append({**words, **row.get(test, {}), **plain})
+    return laid
 
 
 def _run_row(record: RunRecord) -> dict[str, Any]:

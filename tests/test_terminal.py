@@ -1,6 +1,7 @@
 import pytest
 
 from distml import terminal
+from distml.runs.record import RunRecord
 
 ROWS = [
     {"model": "stack", "kind": "ensemble", "test roc_auc": 0.71234, "fit_s": 1234.5},
@@ -73,3 +74,28 @@ def test_a_value_is_one_line_of_text(value, text):
 
 def test_no_rows_are_no_text():
     assert terminal.table([], 80) == ""
+
+
+def test_each_test_set_has_a_table_of_its_own():
+    rows = [
+        {
+            "model": "stack",
+            "kind": "ensemble",
+            "fit_s": 2.0,
+            "old": {"r2": 0.5},
+            "new": {"r2": 0.4},
+        },
+        {"model": "tree", "kind": "member", "fit_s": 1.0, "old": {"r2": 0.3}, "new": {}},
+    ]
+    record = RunRecord(run_id="r", job_file="j.py", table=rows)
+    assert terminal.scores_text(record, 80).splitlines() == [
+        "old",
+        "  model  kind          r2   fit_s",
+        "  stack  ensemble  0.5000  2.0000",
+        "  tree   member    0.3000  1.0000",
+        "",
+        "new",
+        "  model  kind          r2   fit_s",
+        "  stack  ensemble  0.4000  2.0000",
+        "  tree   member            1.0000",
+    ]

@@ -88,7 +88,7 @@ def test_a_job_that_succeeds_leaves_its_result_in_the_record(place):
     assert (code, words) == (0, "")
     assert record.status is RunStatus.SUCCEEDED
     assert record.metrics == {"test": {"r2": 1.07}}
-    assert record.table == [{"model": "tiny", "kind": "member", "test r2": 0.5, "fit_s": 0.1}]
+    assert record.table == [{"model": "tiny", "kind": "member", "fit_s": 0.1, "test": {"r2": 0.5}}]
     assert record.details == {"rows": 7}
     assert record.artifacts["note"]["bytes"] == 4
     assert (record.launcher, record.seed, len(record.attempts)) == (place.name, 1, 1)

@@ -35,7 +35,7 @@ class Tiny:
         getattr(self, self.end)(context)
         return Result(
             metrics={"test": {"r2": self.rows / 100 + context.seed}},
-            table=[{"model": "tiny", "kind": "member", "test r2": 0.5, "fit_s": 0.1}],
+            table=[{"model": "tiny", "kind": "member", "fit_s": 0.1, "test": {"r2": 0.5}}],
             artifacts={"note": "note.txt"},
             details={"rows": self.rows},
         )
