@@ -5,11 +5,13 @@ elsewhere goes on with what is there.
 """
 
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from distml.ensemble.members import Unit
+from distml.ensemble.worker import Outcome
 from distml.runs.units import UnitStore, digest, unit_key
 
 __all__ = ["Keys"]
@@ -48,14 +50,14 @@ class Keys:
         self._seen[content] += 1
         return unit_key(content=content, occurrence=self._seen[content])
 
-    def load(self, key: str | None) -> tuple[bool, Any]:
-        """Whether the store has the unit, and its value."""
+    def load(self, key: str | None) -> Outcome | None:
+        """What came of the unit when it was fitted; `None` if the store does not have it."""
         if self._units is None or key is None:
-            return False, None
+            return None
         try:
-            return True, self._units.get(key)
+            return replace(self._units.get(key), cached=True)
         except KeyError:
-            return False, None
+            return None
 
     def _digest(self, array: Any) -> str:
         # The array is held beside its digest so that its id is not given to another one meanwhile.

@@ -160,17 +160,17 @@ class Schedule:
 
     def _queue(self, ticket: _Ticket) -> None:
         ticket.key = self._keys.key(ticket.unit)
-        found, value = self._keys.load(ticket.key)
-        emit("plan", units=1, cached=int(found))
-        if found:
-            self._report("unit_done", ticket, seconds=0.0, cached=True)
-            self._deliver(ticket, Outcome(value=value, cached=True))
-            return
         members = [outer.unit.member for outer in ticket.outer()]
         task = "predict" if ticket.unit.fitted else "fit"
         ticket.kind = " > ".join([*members, ticket.unit.kind or ticket.unit.member, task])
         ticket.prior = self._costs.prior(ticket.unit)
-        self._waiting.append(ticket)
+        stored = self._keys.load(ticket.key)
+        emit("plan", units=1, cached=int(stored is not None))
+        if stored is None:
+            self._waiting.append(ticket)
+        else:
+            self._keep(ticket, stored)
+            self._deliver(ticket, stored)
 
     def _launch(self) -> None:
         """Start the longest unit that may run, until none may."""
@@ -233,19 +233,23 @@ class Schedule:
             self._retry(ticket, outcome.error)
             return
         if outcome.error is None:
-            self._costs.observe(ticket.kind, ticket.unit, outcome.seconds, ticket.prior)
-            self._peaks[ticket.kind] = max(self._peaks.get(ticket.kind, 0), outcome.peak_bytes)
-            self._report(
-                "unit_done",
-                ticket,
-                seconds=outcome.seconds,
-                peak_bytes=outcome.peak_bytes,
-                worker=outcome.worker,
-                cached=False,
-            )
+            self._keep(ticket, outcome)
         else:
             self._report("unit_failed", ticket, error=_describe(outcome.error))
         self._deliver(ticket, outcome)
+
+    def _keep(self, ticket: _Ticket, outcome: Outcome) -> None:
+        """Learn from a unit that is done, now or in a former run."""
+        self._costs.observe(ticket.kind, ticket.unit, outcome.seconds, ticket.prior)
+        self._peaks[ticket.kind] = max(self._peaks.get(ticket.kind, 0), outcome.peak_bytes)
+        self._report(
+            "unit_done",
+            ticket,
+            seconds=outcome.seconds,
+            peak_bytes=outcome.peak_bytes,
+            worker=outcome.worker,
+            cached=outcome.cached,
+        )
 
     def _may_retry(self, ticket: _Ticket) -> bool:
         ticket.attempts += 1

@@ -139,9 +139,8 @@ def perform(unit: Unit, settings: Settings) -> Outcome:
     outcome = Outcome(value=value, seconds=seconds, peak_bytes=peak, worker=worker)
     if settings.units is None or settings.key is None:
         return outcome
-    meta = {"unit": unit.name, "seconds": seconds, "peak_bytes": peak, "worker": worker}
     try:
-        settings.units.put(settings.key, value, meta)
+        settings.units.put(settings.key, outcome, {"unit": unit.name, "seconds": seconds})
     except StorageError as error:
         return replace(outcome, value=None, error=error)
     return outcome

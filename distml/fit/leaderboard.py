@@ -69,8 +69,8 @@ def leaderboard(
         metrics: scikit-learn's scorer names.
 
     Returns:
-        A row an entry, in their order: `model`, `kind`, `fit_seconds`, `predict_seconds` over all
-        test sets, and for each test set its scores by name.
+        A row an entry, in their order: `model`, `kind`, `fit_s`, `predict_s` (seconds, the latter
+        over all test sets), and for each test set its scores by name.
     """
     return [_row(entry, inputs, labels, metrics) for entry in entries]
 
@@ -88,7 +88,7 @@ def _row(
     return {
         "model": entry.name,
         "kind": entry.kind,
-        "fit_seconds": entry.fit_seconds,
-        "predict_seconds": sum(score.predict_seconds for score in scores.values()),
+        "fit_s": entry.fit_seconds,
+        "predict_s": sum(score.predict_seconds for score in scores.values()),
         **{name: score.values for name, score in scores.items()},
     }

@@ -108,6 +108,7 @@ class Fit:
                 "data": {"uri": dataset.uri, "fingerprint": dataset.fingerprint},
                 "rows": {name: len(rows) for name, rows in parts.rows.items()},
                 "split": self.split.describe(),
+                "rule": self.rule,
                 "features": list(columns),
                 "matrix": list(map(str, encoder.get_feature_names_out())),
                 "seconds": clock.seconds,
@@ -164,7 +165,7 @@ class Fit:
                 f"{num_classes}; leave the rule out"
             )
         rule = RuleRegressor() if num_classes is None else RuleClassifier()
-        yield fitted(f"rule: {self.rule}", rule, self._holds(parts, "train"), y, needs="rule")
+        yield fitted("rule", rule, self._holds(parts, "train"), y, needs="rule")
 
     def _model(
         self,

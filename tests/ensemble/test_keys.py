@@ -6,6 +6,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from distml.ensemble.keys import Keys
 from distml.ensemble.members import Bootstrap, OutOfFold, Unit, View
+from distml.ensemble.worker import Outcome
 from distml.runs.units import UnitStore
 
 X, Y = np.arange(20.0).reshape(10, 2), np.arange(10) % 2
@@ -67,13 +68,13 @@ def test_equal_units_of_one_fit_are_told_apart(tmp_path):
 
 def test_without_a_store_nothing_is_hashed():
     assert Keys(None).key(UNIT) is None
-    assert Keys(None).load(None) == (False, None)
+    assert Keys(None).load(None) is None
 
 
-def test_a_stored_unit_is_loaded(tmp_path):
+def test_a_stored_unit_is_what_came_of_it_when_it_was_fitted(tmp_path):
     store = UnitStore(tmp_path)
     keys = Keys(store)
     key = keys.key(UNIT)
-    assert keys.load(key) == (False, None)
-    store.put(key, {"value": 1})
-    assert keys.load(key) == (True, {"value": 1})
+    assert keys.load(key) is None
+    store.put(key, Outcome(value=1, seconds=2.5, peak_bytes=3))
+    assert keys.load(key) == Outcome(value=1, seconds=2.5, peak_bytes=3, cached=True)
