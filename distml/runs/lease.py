@@ -7,6 +7,7 @@ worst neither does, which a few retries cure. Ages are compared between files, b
 clock, so the clocks of the drivers' machines need not agree.
 """
 
+import enum
 import json
 import os
 import platform
@@ -23,7 +24,7 @@ from distml.errors import StorageError, UserError
 from distml.runs.storage import Entry, Storage
 from distml.runs.strict_json import dumps
 
-__all__ = ["STALE_S", "Lease", "is_held", "was_claimed"]
+__all__ = ["STALE_S", "Lease", "LeaseState", "lease_state"]
 
 STALE_S = 15.0
 """A lease without a heartbeat for this many seconds belongs to a driver that is gone."""
@@ -157,8 +158,16 @@ class Lease:
             self._on_lost()
 
 
-def is_held(storage: Storage, folder: str, *, stale_s: float = STALE_S) -> bool:
-    """Whether a living driver holds the lease, as far as this machine's clock can tell.
+class LeaseState(enum.Enum):
+    """What a lease folder says about the run's driver."""
+
+    NONE = "no driver came yet, or the last one gave its lease back"
+    HELD = "a driver lives"
+    STALE = "a driver went away without a word"
+
+
+def lease_state(storage: Storage, folder: str, *, stale_s: float = STALE_S) -> LeaseState:
+    """Whether a driver lives, as far as this machine's clock can tell.
 
     Args:
         storage: where the run is.
@@ -166,36 +175,19 @@ def is_held(storage: Storage, folder: str, *, stale_s: float = STALE_S) -> bool:
         stale_s: seconds without a heartbeat after which a driver counts as gone.
 
     Returns:
-        True if some lease in the folder is alive.
+        The state, from one look at the folder.
 
     Raises:
         StorageError: the storage refuses.
     """
-    for entry in _leases(storage, folder):
-        holder = _holder(storage, f"{folder}/{entry.name}")
-        if holder is not None and _is_alive(entry, holder, time.time(), stale_s):
-            return True
-    return False
-
-
-def was_claimed(storage: Storage, folder: str) -> bool:
-    """Whether a driver has a lease there, living or not.
-
-    Args:
-        storage: where the run is.
-        folder: the run's lease folder.
-
-    Returns:
-        False if no driver came yet, or the last one released its lease.
-
-    Raises:
-        StorageError: the storage refuses.
-    """
-    return bool(_leases(storage, folder))
-
-
-def _leases(storage: Storage, folder: str) -> list[Entry]:
-    return [entry for entry in storage.list(folder) if entry.name.endswith(".json")]
+    state = LeaseState.NONE
+    for entry in storage.list(folder):
+        # A lease that is gone by now was given back.
+        if holder := _holder(storage, f"{folder}/{entry.name}"):
+            if _is_alive(entry, holder, time.time(), stale_s):
+                return LeaseState.HELD
+            state = LeaseState.STALE
+    return state
 
 
 def _holder(storage: Storage, path: str) -> dict[str, Any] | None:

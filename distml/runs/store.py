@@ -21,7 +21,7 @@ from distml.errors import StorageError, UserError
 from distml.job import Result
 from distml.runs.artifacts import fingerprint
 from distml.runs.events import Event, EventLog, open_event_log, read_events
-from distml.runs.lease import STALE_S, Lease, is_held, was_claimed
+from distml.runs.lease import STALE_S, Lease, LeaseState, lease_state
 from distml.runs.paths import RunPaths
 from distml.runs.record import Attempt, RunRecord, RunStatus
 from distml.runs.storage import Storage, absolute_uri, join_uri, open_storage, shown
@@ -35,6 +35,7 @@ DRIVER_DIED = "driver died"
 """Reason of a run whose driver went away without a word."""
 
 _NUM_READERS = 16
+_LOOKS = 5
 _UNITS = "units"
 
 
@@ -215,7 +216,9 @@ class RunStore:
         Raises:
             StorageError: the storage refuses.
         """
-        folders = [entry.name for entry in self.storage.list() if entry.is_dir]
+        folders = [
+            entry.name for entry in self.storage.list() if entry.is_dir and entry.name != _UNITS
+        ]
         with ThreadPoolExecutor(_NUM_READERS) as pool:
             records = [record for record in pool.map(self._seen, folders) if record is not None]
         return sorted(records, key=lambda record: (record.created_at, record.run_id), reverse=True)
@@ -319,17 +322,23 @@ class RunStore:
         )
 
     def _read(self, run_id: str) -> RunRecord:
-        path = RunPaths(run_id).record
         try:
-            try:
-                return RunRecord.from_json(self.storage.read(path))
-            except StorageError:
-                # An object replaced between pyarrow's two requests (size, content) reads cut short.
-                return RunRecord.from_json(self.storage.read(path))
+            return self._record(run_id)
         except FileNotFoundError:
             raise UserError(
                 f"no run {run_id!r} in {shown(self.uri)}; `distml list` shows them"
             ) from None
+
+    def _record(self, run_id: str) -> RunRecord:
+        """The record as it is stored; `FileNotFoundError` without one."""
+        path = RunPaths(run_id).record
+        try:
+            return RunRecord.from_json(self.storage.read(path))
+        except StorageError:
+            # An object replaced between pyarrow's two requests (size, content) reads cut short.
+            again = self.storage.read(path)
+        try:
+            return RunRecord.from_json(again)
         except StorageError as error:
             raise StorageError(f"run {run_id} in {shown(self.uri)}: {error}") from error
 
@@ -340,25 +349,27 @@ class RunStore:
 
     def _seen(self, folder: str) -> RunRecord | None:
         """The run in a folder as `list` shows it; `None` if the folder holds something else."""
-        if folder == _UNITS or self.storage.stat(RunPaths(folder).record) is None:
-            return None
         try:
-            return self._with_fate(self._read(folder))
+            return self._with_fate(self._record(folder))
+        except FileNotFoundError:
+            return None
         except StorageError as error:
             reason = f"its record cannot be read: {error}"
             return RunRecord(run_id=folder, job_file="", status=RunStatus.FAILED, reason=reason)
 
     def _with_fate(self, record: RunRecord) -> RunRecord:
-        lease = RunPaths(record.run_id).lease
-        if record.status.is_final or is_held(self.storage, lease):
-            return record
-        if record.status is RunStatus.PENDING and not was_claimed(self.storage, lease):
-            return record
-        # It may have finished properly between our two looks: then its record says so by now.
-        record = self._read(record.run_id)
-        if record.status.is_final:
-            return record
-        return dataclasses.replace(record, status=RunStatus.FAILED, reason=DRIVER_DIED)
+        """The record, or what became of its run if the driver is gone."""
+        for _ in range(_LOOKS):
+            state = lease_state(self.storage, RunPaths(record.run_id).lease)
+            waits = record.status is RunStatus.PENDING and state is LeaseState.NONE
+            if record.status.is_final or state is LeaseState.HELD or waits:
+                return record
+            # The driver may have finished, or another begun, since we read: then it says so by now.
+            again = self._record(record.run_id)
+            if again == record:
+                return dataclasses.replace(record, status=RunStatus.FAILED, reason=DRIVER_DIED)
+            record = again
+        return record
 
     def _outcome(self, run_id: str, result: Result) -> dict[str, Any]:
         artifacts = {

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import logging
 import pickle
 import struct
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,8 @@ from distml.runs.storage import Entry, Storage, absolute_uri, open_storage
 from distml.runs.strict_json import dumps
 
 __all__ = ["UnitStore", "active_units", "digest", "unit_key", "use_units"]
+
+logger = logging.getLogger(__name__)
 
 _HEAD = b"distml unit 1\n"
 _FOOT = struct.Struct("<QI32s8s")
@@ -122,7 +125,7 @@ class UnitStore:
             What was put.
 
         Raises:
-            KeyError: no intact unit is there.
+            KeyError: no intact unit is there, or not its code: a class was moved or renamed.
             StorageError: the storage refuses.
         """
         try:
@@ -132,7 +135,12 @@ class UnitStore:
         foot = _checked_foot([content], len(content), content[-_FOOT.size :])
         if foot is None:
             raise KeyError(key)
-        return pickle.loads(content[len(_HEAD) : len(_HEAD) + foot.pickle_bytes])
+        try:
+            return pickle.loads(content[len(_HEAD) : len(_HEAD) + foot.pickle_bytes])
+        except Exception as error:
+            # To be fitted again is better than to stop: the same content gives the same unit.
+            logger.warning("unit %s cannot be read and will be fitted again: %s", key[:12], error)
+            raise KeyError(key) from error
 
     def put(self, key: str, value: object, meta: Mapping[str, Any] | None = None) -> bool:
         """Write a unit, unless an intact one is there.

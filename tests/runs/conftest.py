@@ -10,6 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test asserts a time, by way of hypothesis' default limit either.
+settings.register_profile("no-deadline", deadline=None)
+settings.load_profile("no-deadline")
 
 _KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 

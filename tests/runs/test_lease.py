@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from distml.errors import UserError
-from distml.runs.lease import Lease, is_held, was_claimed
-from distml.runs.storage import open_storage
+from distml.runs.lease import Lease, LeaseState, lease_state
+from distml.runs.storage import Storage, open_storage
 
 FOLDER = "r1/lease"
 
@@ -45,6 +45,10 @@ def end(process: "subprocess.Popen[str]") -> None:
     process.communicate()
 
 
+def is_held(storage: Storage, stale_s: float = 15.0) -> bool:
+    return lease_state(storage, FOLDER, stale_s=stale_s) is LeaseState.HELD
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not condition():
@@ -58,7 +62,7 @@ def test_a_second_driver_is_refused_while_the_first_lives(any_uri: str) -> None:
     try:
         with pytest.raises(UserError, match=rf"run r1 is already .* process {holder.pid} on "):
             Lease(storage, FOLDER).acquire()
-        assert is_held(storage, FOLDER)
+        assert is_held(storage)
     finally:
         end(holder)
 
@@ -67,11 +71,10 @@ def test_a_released_lease_can_be_taken_at_once(any_uri: str) -> None:
     storage = open_storage(any_uri)
     holder = hold(any_uri)
     holder.communicate("go\n")
-    assert not is_held(storage, FOLDER)
-    assert not was_claimed(storage, FOLDER)
+    assert lease_state(storage, FOLDER) is LeaseState.NONE
     with Lease(storage, FOLDER).acquire():
-        assert is_held(storage, FOLDER)
-    assert not is_held(storage, FOLDER)
+        assert is_held(storage)
+    assert not is_held(storage)
 
 
 @pytest.mark.parametrize("reaped", [True, False], ids=["gone", "zombie"])
@@ -85,8 +88,7 @@ def test_the_lease_of_a_killed_driver_on_this_machine_is_taken_over_at_once(
         holder.wait()
     else:
         wait_until(lambda: Path(f"/proc/{holder.pid}/stat").read_text().split()[2] == "Z")
-    assert was_claimed(storage, FOLDER)
-    assert not is_held(storage, FOLDER)
+    assert lease_state(storage, FOLDER) is LeaseState.STALE
     with Lease(storage, FOLDER).acquire():
         assert len(storage.list(FOLDER)) == 1
     end(holder)
@@ -108,10 +110,10 @@ def test_a_driver_elsewhere_counts_as_gone_only_without_a_heartbeat(tmp_path: Pa
     path = tmp_path / elsewhere(str(tmp_path))
     with pytest.raises(UserError, match="already being driven"):
         Lease(storage, FOLDER).acquire()
-    assert is_held(storage, FOLDER)
+    assert is_held(storage)
     long_ago = time.time() - 60
     os.utime(path, (long_ago, long_ago))
-    assert not is_held(storage, FOLDER)
+    assert not is_held(storage)
     with Lease(storage, FOLDER).acquire():
         assert not path.exists()
 
@@ -121,7 +123,7 @@ def test_a_heartbeat_keeps_the_lease_alive_longer_than_it_would_last(any_uri: st
     with Lease(storage, FOLDER, stale_s=2.0).acquire() as lease:
         first = storage.list(FOLDER)[0].modified_at
         wait_until(lambda: storage.list(FOLDER)[0].modified_at > first + 1)
-        assert is_held(storage, FOLDER, stale_s=2.0)
+        assert is_held(storage, stale_s=2.0)
         assert not lease.lost
 
 
@@ -158,7 +160,7 @@ def test_a_driver_whose_lease_was_taken_away_is_told_and_leaves_the_new_one_alon
         assert told.wait(30)
         assert lease.lost
         lease.release()
-        assert is_held(storage, FOLDER)
+        assert is_held(storage)
 
 
 def test_a_driver_that_slept_too_long_gives_way_to_the_one_that_took_over(tmp_path: Path) -> None:
@@ -167,7 +169,7 @@ def test_a_driver_that_slept_too_long_gives_way_to_the_one_that_took_over(tmp_pa
     try:
         elsewhere(str(tmp_path))
         sleeper.send_signal(signal.SIGSTOP)
-        wait_until(lambda: not is_held(storage, FOLDER, stale_s=1.0))
+        wait_until(lambda: not is_held(storage, stale_s=1.0))
         with Lease(storage, FOLDER, stale_s=1.0).acquire() as lease:
             sleeper.send_signal(signal.SIGCONT)
             sleeper.communicate("go\n")

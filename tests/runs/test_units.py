@@ -1,3 +1,4 @@
+import importlib
 import multiprocessing
 import pickle
 import subprocess
@@ -98,6 +99,21 @@ def test_a_value_that_cannot_be_pickled_leaves_nothing(any_uri: str) -> None:
         store.put(KEY, [np.zeros(100_000), (i for i in "x")])
     assert not store.has(KEY)
     assert list(store.keys()) == []
+
+
+def test_a_unit_whose_class_is_gone_is_absent_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "passing.py").write_text("class Passing:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    store = UnitStore(tmp_path / "units")
+    store.put(KEY, importlib.import_module("passing").Passing())
+    (tmp_path / "passing.py").write_text("")
+    monkeypatch.delitem(sys.modules, "passing")
+    importlib.invalidate_caches()
+    with pytest.raises(KeyError):
+        store.get(KEY)
+    assert "will be fitted again" in caplog.text
 
 
 def put_many(store: UnitStore, who: int) -> None:
