@@ -19,7 +19,7 @@ LAYERS: dict[str, set[str]] = {
     "job": {"errors"},
     "parameters": {"errors"},
     "machine": {"errors", "job"},
-    "signals": {"errors"},
+    "signals": set(),
     "jobfile": {"errors", "job", "parameters"},
     "data": {"errors"},
     "runs": {"errors", "job"},
