@@ -18,7 +18,11 @@ from typing import Any
 from distml.errors import StorageError
 from distml.runs.strict_json import dumps
 
-__all__ = ["Attempt", "RunRecord", "RunStatus", "new_run_id"]
+__all__ = ["DRIVER_DIED", "Attempt", "RunRecord", "RunStatus", "new_run_id"]
+
+
+DRIVER_DIED = "driver died"
+"""Reason of a run whose driver went away without a word."""
 
 
 class RunStatus(enum.StrEnum):
