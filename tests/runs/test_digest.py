@@ -279,9 +279,10 @@ def test_a_large_transposed_array_is_hashed_in_blocks_to_the_same() -> None:
 
 def test_gaps_in_records_do_not_matter() -> None:
     kind = np.dtype({"names": ["a", "b"], "formats": ["u1", "f8"], "offsets": [0, 8]})
-    one, two = np.zeros(3, kind), np.frombuffer(b"\xff" * 48, kind).copy()
+    memory = bytearray(b"\xff" * 48)
+    one, two = np.zeros(3, kind), np.frombuffer(memory, kind)
     two["a"], two["b"] = 0, 0.0
-    assert one.tobytes() != two.tobytes()
+    assert memory.count(0xFF) == 3 * 7
     assert digest(one) == digest(two)
 
 
