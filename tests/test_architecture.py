@@ -55,7 +55,9 @@ LIBRARIES: dict[str, set[str]] = {
 BANNED_NAMES = {"base", "common", "core", "helper", "helpers", "misc", "util", "utils"}
 
 # Files over 300 lines, each with its reason.
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "distml/data/split.py": "the four rules and the split of them share their hashes and masks",
+}
 
 
 def source_files() -> list[Path]:

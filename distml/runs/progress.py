@@ -17,10 +17,10 @@ __all__ = ["Progress", "advance", "describe", "progress_of"]
 class Progress:
     """Where a run stands after some of its events."""
 
-    plan: tuple[int, int] = (0, 0)
-    """Units of the plan being carried out, and how many of them were there already."""
-    earlier: tuple[int, int] = (0, 0)
-    """The same of all plans before it."""
+    total: int = 0
+    """Units planned so far."""
+    cached: int = 0
+    """Units of them that were there already."""
     done: int = 0
     """Units that were fitted."""
     failed: int = 0
@@ -37,16 +37,6 @@ class Progress:
     """Member → number of fits and their seconds together."""
     most_running: int = 0
     """The most units that were fitted at once."""
-
-    @property
-    def total(self) -> int:
-        """Units of all plans so far."""
-        return self.plan[0] + self.earlier[0]
-
-    @property
-    def cached(self) -> int:
-        """Units that were there already."""
-        return self.plan[1] + self.earlier[1]
 
     @property
     def settled(self) -> int:
@@ -123,12 +113,11 @@ def progress_of(events: Iterable[Mapping[str, Any]]) -> Progress:
 
 
 def _plan(progress: Progress, event: Mapping[str, Any]) -> dict[str, Any]:
-    """A plan that grows is announced again with its new size; one that is not larger is another."""
-    plan = (event["units"], event.get("cached", 0))
-    if plan[0] > progress.plan[0]:
-        return {"plan": plan}
-    total, cached = progress.plan
-    return {"plan": plan, "earlier": (progress.earlier[0] + total, progress.earlier[1] + cached)}
+    """Units that join the queue; an inner ensemble's join while the outer's are under way."""
+    return {
+        "total": progress.total + event["units"],
+        "cached": progress.cached + event.get("cached", 0),
+    }
 
 
 def _started(progress: Progress, event: Mapping[str, Any]) -> dict[str, Any]:
