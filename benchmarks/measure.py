@@ -31,6 +31,9 @@ __all__ = ["Figures", "MemoryWatch", "Rounds", "compare", "median", "seconds", "
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("joblib", "numpy", "ray", "scikit-learn", "xgboost")
 
+MOST_BUSY_PERCENT = 10.0
+"""Other work on the machine above which a comparison means nothing."""
+
 Figures = Mapping[str, float]
 Rounds = dict[str, list[dict[str, float]]]
 
@@ -62,9 +65,18 @@ def compare(
     results: Rounds = {name: [] for name in contenders}
     for number in range(arguments.rounds):
         for name in contenders if number % 2 == 0 else reversed(contenders):
-            results[name].append(_run(name))
+            busy = psutil.cpu_percent(interval=1.0)
+            results[name].append({**_run(name), "busy_before_percent": busy})
             print(f"round {number + 1}  {name}: {_brief(results[name][-1])}", file=sys.stderr)
+    _warn_if_busy(results)
     return results, arguments
+
+
+def _warn_if_busy(results: Rounds) -> None:
+    """Say so where the machine had other work: Ray's workers are nice and yield to it first."""
+    busiest = max(run["busy_before_percent"] for runs in results.values() for run in runs)
+    if busiest > MOST_BUSY_PERCENT:
+        print(f"NOT VALID: other work took {busiest:.0f} % of the machine", file=sys.stderr)
 
 
 def _run(contender: str) -> dict[str, float]:
