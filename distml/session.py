@@ -25,6 +25,8 @@ _ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Workers do the user's work: at Ray's 15 they would yield to anything else on the machine.
+    "RAY_worker_niceness": "0",
 }
 _inline: ContextVar[bool] = ContextVar("inline", default=False)
 

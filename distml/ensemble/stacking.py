@@ -16,7 +16,7 @@ from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.ensemble._stacking import _BaseStacking
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._validation import _check_is_permutation
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, indexable
 
 from distml.ensemble.members import OutOfFold, Unit, View
 from distml.ensemble.mixed import Mixed
@@ -108,8 +108,11 @@ class _PlannedStacking(Mixed, _BaseStacking):
         splits: Sequence[tuple[np.ndarray, np.ndarray]],
     ) -> list[Unit]:
         """One unit for every fold of every member, members in the order of `estimators`."""
-        encoded, num_classes = _encode(whole[0].view.y)
         view = whole[0].view
+        if view.rows is None:
+            # Rows can be taken only of what has rows to take: sparse formats, lists of lists.
+            view = View(*indexable(view.X, view.y))
+        encoded, num_classes = _encode(view.y)
         encoded_view = View(view.X, encoded, view.rows, view.columns)
         return [
             Unit(

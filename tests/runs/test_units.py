@@ -1,5 +1,4 @@
 import importlib
-import multiprocessing
 import pickle
 import subprocess
 import sys
@@ -116,20 +115,17 @@ def test_a_unit_whose_class_is_gone_is_absent_and_says_so(
     assert "will be fitted again" in caplog.text
 
 
-def put_many(store: UnitStore, who: int) -> None:
-    for i in range(20):
-        store.put(unit_key(i=i), {"who": who, "i": i, "model": np.full(2000, i)})
-
-
 def test_several_processes_may_put_the_same_units_at_once(tmp_path: Path) -> None:
+    code = (
+        "import numpy as np\n"
+        "from distml.runs.units import UnitStore, unit_key\n"
+        f"store = UnitStore({str(tmp_path)!r})\n"
+        "for i in range(20):\n"
+        "    store.put(unit_key(i=i), {'i': i, 'model': np.full(2000, i)})\n"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
     store = UnitStore(tmp_path)
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=put_many, args=(store, who)) for who in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
     assert len(list(store.keys())) == 20
     assert [store.get(unit_key(i=i))["i"] for i in range(20)] == list(range(20))
 
