@@ -190,13 +190,13 @@ def _attached(run: str, storage: str) -> JobHandle:
 
 def _see_through(place: Launcher, request: LaunchRequest) -> int:
     """Submit a job, show its progress, and say how it ended."""
-    plan = place.plan(request)
-    num_attempts = _num_attempts(place.attach(request.storage, request.run_id))
-    handle = place.submit(plan)
+    plan, handle = place.plan(request), place.attach(request.storage, request.run_id)
+    num_attempts = _num_attempts(handle)
     if request.detach:
-        return _detached(handle, num_attempts)
+        return _detached(place.submit(plan), num_attempts)
     try:
         with _terminable():
+            handle = place.submit(plan)  # an interrupt in here ends the driver too
             if not plan.owns_terminal:
                 _draw(handle, num_attempts)
             code = handle.wait()

@@ -42,8 +42,14 @@ class Terminal:
             if child.poll() is None:
                 for member in DriverProcess.find(child.pid).family():
                     os.kill(member.pid, signal.SIGKILL)
+        # A driver whose command line is gone holds its pipes open.
+        for record in self.store.list():
+            driver = DriverProcess.find(record.attempts[-1].pid) if record.attempts else None
+            if driver is not None and driver.pid != os.getpid():
+                driver.kill_family()
+        for child in self.children:
             if not child.stdout.closed:
-                child.communicate()
+                child.communicate(timeout=30)
 
     def type(self, *arguments, timeout_s=60):
         child = self.begin(*arguments)
