@@ -16,6 +16,10 @@ from distml.runs.units import UnitStore, digest, unit_key
 
 __all__ = ["Keys"]
 
+_FORMAT = 2
+"""What is stored under a key: an `Outcome`. Another number for another form, so that a store that
+an earlier distml has filled is passed over, not misread."""
+
 _DECIDING_PACKAGES = ("distml", "numpy", "scipy", "scikit-learn", "torch", "xgboost")
 
 
@@ -39,6 +43,7 @@ class Keys:
             return None
         view, fold, draw = unit.view, unit.out_of_fold, unit.draw
         content = unit_key(
+            format=_FORMAT,
             estimator=unit.estimator,
             data=[self._digest(part) for part in (view.X, view.y, view.rows, view.columns)],
             fit_params={name: self._digest(value) for name, value in unit.fit_params.items()},
