@@ -29,7 +29,7 @@ _RELATIVE = (
     ("SVR", 300.0),
     ("Logistic", 2.0),
 )
-"""Cost of one round, tree or iteration relative to a tree of a forest, by the start of the name."""
+"""Cost of one round, tree or iteration relative to a tree of a forest, by a part of its name."""
 
 
 class Costs:

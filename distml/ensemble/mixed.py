@@ -56,8 +56,8 @@ class Mixed(Planned):
     def _keep(self, units: Sequence[Unit], outcomes: Sequence[Outcome], dropped: set[str]) -> None:
         """Set the fitted attributes scikit-learn has for members, and what ours add.
 
-        `fit_times_` maps members to seconds of wall time on all rows, `dropped_` lists those that
-        `on_error="drop"` left out.
+        `fit_times_` maps members to seconds of wall time on all rows (an inner ensemble: of all its
+        fits together), `dropped_` lists those that `on_error="drop"` left out.
         """
         fitted = {
             unit.member: outcome

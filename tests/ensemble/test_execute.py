@@ -100,6 +100,14 @@ def test_arrays_are_put_once_for_all_units():
 
 def test_trees_are_given_the_precision_they_copy_to():
     # The same trees as from double precision, without a copy in every fit.
+    executor = RayExecutor()
+    for estimator in (DecisionTreeClassifier(max_depth=2), Probe()):
+        unit = Unit(member="m", part="all rows", estimator=estimator, view=View(X, Y))
+        executor.submit(estimator, unit, cpus=1, memory_bytes=0, key=None)
+    get = executor._ray.get
+    given = [get(shared).dtype for array, shared in executor._shared.values() if array is X]
+    executor.close()
+    assert given == [np.float32, np.float64]
     mine = BaggingClassifier(DecisionTreeClassifier(max_depth=4), 2, random_state=0).fit(X, Y)
     with session.inline():
         here = BaggingClassifier(DecisionTreeClassifier(max_depth=4), 2, random_state=0).fit(X, Y)
