@@ -7,6 +7,7 @@ such content is checked here before anything predicts with it.
 """
 
 import contextlib
+import functools
 import importlib
 import pickle
 import sys
@@ -50,8 +51,6 @@ called."""
 
 _OUR_ROOMS = ("distml.data.", "distml.ensemble.")
 """Where our own estimators and their parts live; classes defined there are trusted."""
-
-_TORCH_SHIM = "sklearn.externals.array_api_compat.torch"
 
 
 def dump_estimator(estimator: Any) -> tuple[str, bytes]:
@@ -122,34 +121,54 @@ def load_estimator(stored: str, content: bytes, *, trust: bool = False) -> Any:
 
 
 def _strangers(types: list[str]) -> list[str]:
-    return [name for name in types if name not in _TRUSTED and not _is_ours(name)]
+    return [name for name in types if name not in _TRUSTED and not _is_known_class(name)]
 
 
-def _is_ours(name: str) -> bool:
-    """Whether a name is that of a class defined in one of our own modules."""
+def _is_known_class(name: str) -> bool:
+    """Whether a name is that of a class of our own, or of an estimator of scikit-learn, by the name
+    of the module that defines it: there is nothing else to import or to call under such a name."""
     module_name, _, class_name = name.rpartition(".")
-    if not name.startswith(_OUR_ROOMS):
+    if not name.startswith((*_OUR_ROOMS, "sklearn.")) or ".tests." in name:
         return False
     try:
         thing = getattr(importlib.import_module(module_name), class_name, None)
     except ImportError:
         return False
-    return isinstance(thing, type) and thing.__module__ == module_name
+    if not isinstance(thing, type) or thing.__module__ != module_name:
+        return False
+    return name.startswith(_OUR_ROOMS) or issubclass(thing, _base_estimator())
 
 
+def _base_estimator() -> type:
+    from sklearn.base import BaseEstimator
+
+    return BaseEstimator
+
+
+@functools.cache
 def _skops() -> ModuleType:
-    """Import skops without torch.
+    """Import a copy of skops of our own that does not list the estimators of scikit-learn.
 
-    Importing it walks through all of scikit-learn, and one module there loads torch if it is
-    installed: two seconds for nothing.
+    For that list skops imports all of scikit-learn with its tests, half a second in which a small
+    job does its whole work. We look up the names that occur instead (`_is_estimator`). A program
+    that imports skops itself gets it whole.
     """
-    if "skops.io" in sys.modules or _TORCH_SHIM in sys.modules:
-        return importlib.import_module("skops.io")
-    sys.modules[_TORCH_SHIM] = None  # type: ignore[assignment]  # the import system's own "not there"
+    import sklearn.utils
+
+    whole = {name: sys.modules.pop(name) for name in _loaded("skops")}
+    listing = sklearn.utils.all_estimators
+    sklearn.utils.all_estimators = lambda: []
     try:
         return importlib.import_module("skops.io")
     finally:
-        del sys.modules[_TORCH_SHIM]
+        sklearn.utils.all_estimators = listing
+        for name in _loaded("skops"):
+            del sys.modules[name]
+        sys.modules.update(whole)
+
+
+def _loaded(package: str) -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] == package]
 
 
 def _pickle(estimator: Any) -> bytes:
