@@ -30,7 +30,9 @@ LAYERS: dict[str, set[str]] = {
     "ensemble": {"data", "errors", "job", "runs", "session"},
     "launch": {"errors", "job", "runs"},
     "driver": {"errors", "job", "jobfile", "logfile", "machine", "runs", "session", "signals"},
-    "cli": {"errors", "job", "jobfile", "launch", "runs", "terminal"},
+    # What a command starts beside runs; none knows a task.
+    "verbs": {"errors", "job", "jobfile", "launch", "runs", "terminal"},
+    "cli": {"errors", "job", "jobfile", "launch", "runs", "terminal", "verbs"},
     "__main__": {"cli"},
 }
 
@@ -49,7 +51,8 @@ LIBRARIES: dict[str, set[str]] = {
     | {"cloudpickle", "joblib", "psutil", "ray", "rich", "threadpoolctl", "xgboost"},
     "launch": {"psutil"},
     "driver": {"ray"},
-    "cli": {"click", "rich"},
+    "verbs": {"click"},
+    "cli": {"click"},
 }
 
 BANNED_NAMES = {"base", "common", "core", "helper", "helpers", "misc", "util", "utils"}

@@ -60,7 +60,9 @@ def test_the_surface_is_this_and_no_more():
             found |= set(parameter.opts) if is_option else {parameter.make_metavar(None)}
         return found - {""}
 
-    assert {name: names(command) for name, command in cli.commands.items()} == SURFACE
+    context = click.Context(cli)
+    commands = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    assert {name: names(command) for name, command in commands.items()} == SURFACE
 
 
 def test_options_of_run_are_reserved_in_jobs():

@@ -125,8 +125,10 @@ def _strangers(types: list[str]) -> list[str]:
 
 
 def _is_known_class(name: str) -> bool:
-    """Whether a name is that of a class of our own, or of an estimator of scikit-learn, by the name
-    of the module that defines it: there is nothing else to import or to call under such a name."""
+    """Whether a name is that of a class of our own, or of an estimator of scikit-learn.
+
+    By the name of the module that defines it: nothing else can be called under such a name.
+    """
     module_name, _, class_name = name.rpartition(".")
     if not name.startswith((*_OUR_ROOMS, "sklearn.")) or ".tests." in name:
         return False
