@@ -212,7 +212,7 @@ def _check_trees(estimator: Any) -> None:
     """
     for owner in _walk(estimator):
         state = getattr(owner, "__dict__", {})
-        width = state.get("n_features_in_")
+        width = getattr(owner, "n_features_in_", None)  # a voting asks its first member
         for tree in _trees_of(state):
             sound = _is_sound_tree if hasattr(tree, "children_left") else _is_sound_predictor
             if width is None or not sound(tree, int(width)):

@@ -93,6 +93,10 @@ def members() -> list[tuple[str, Any]]:
             id="stack-in-stack",
         ),
         pytest.param(VotingClassifier(members(), voting="soft"), id="voting"),
+        pytest.param(
+            VotingClassifier([("tree", DecisionTreeClassifier(max_depth=2))], voting="soft"),
+            id="voting-of-trees",
+        ),
         pytest.param(BaggingClassifier(xgb(), 3, max_features=0.5, random_state=0), id="bagging"),
         pytest.param(GradientBoostingClassifier(n_estimators=3), id="gradient-boosting"),
         pytest.param(CalibratedClassifierCV(small_forest(), cv=2), id="calibrated"),
