@@ -46,3 +46,8 @@ class RunPaths:
     def bundle(self) -> str:
         """Folder of the saved model."""
         return join_uri(self.root, "bundle")
+
+    @property
+    def evaluation(self) -> str:
+        """What the model's scores rest on, as JSON: intervals, curves, slices."""
+        return join_uri(self.root, "evaluation.json")
