@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from distml.errors import DataError, DistmlError, MemberError, StorageError, UserError
     from distml.fit import Fit
+    from distml.interactive import Run, run
     from distml.job import Job, Resources, Result, RunContext
     from distml.runs.bundle import load
 
@@ -46,6 +47,7 @@ __all__ = [
     "MemberError",
     "Resources",
     "Result",
+    "Run",
     "RunContext",
     "ShardedDataset",
     "Split",
@@ -58,6 +60,7 @@ __all__ = [
     "VotingRegressor",
     "__version__",
     "load",
+    "run",
     "write_shards",
 ]
 
@@ -74,6 +77,7 @@ _HOMES = {
     ),
     "distml.errors": ("DataError", "DistmlError", "MemberError", "StorageError", "UserError"),
     "distml.fit": ("Fit",),
+    "distml.interactive": ("Run", "run"),
     "distml.job": ("Job", "Resources", "Result", "RunContext"),
     "distml.runs.bundle": ("load",),
 }  # fmt: skip

@@ -14,9 +14,10 @@ import signal
 import sys
 import tempfile
 from bdb import BdbQuit
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from distml import jobfile, session
 from distml.errors import DistmlError, StorageError, UserError
@@ -32,30 +33,35 @@ from distml.runs.store import RunStore
 from distml.runs.units import use_units
 from distml.signals import Signals, Stopped
 
-__all__ = ["main"]
+__all__ = ["End", "Start", "drive", "main"]
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Start:
+class Start:
     """A run that may start: nothing the user can get wrong is left to find."""
 
     store: RunStore
     record: RunRecord
     source: str
+    """The job file's text."""
     job: Job
     is_new: bool
+    """Whether there is no run of that name yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _End:
+class End:
     """How it ended."""
 
     exit_code: int
+    """0, 1 for a failure, 2 for a mistake of the user, 128 and the signal's number."""
     status: RunStatus
     reason: str | None = None
+    """Why, in one line."""
     result: Result | None = None
+    """What the task gave back."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stack.callback(session.disconnect)
         try:
             start = _prepare(options, stack)
-            end = _drive(start, log, signals, take_output=options.take_output)
+            end = drive(start, log, signals, take_output=options.take_output)
         except BaseException as error:
             end = _ended(signals.stopped() or error)
     if end.status is RunStatus.FAILED:
@@ -95,7 +101,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(own, argparse.Namespace(arguments=argv[len(own) + 1 :]))
 
 
-def _prepare(options: argparse.Namespace, stack: contextlib.ExitStack) -> _Start:
+def _prepare(options: argparse.Namespace, stack: contextlib.ExitStack) -> Start:
     """Find out everything that can be found out before a run exists.
 
     Raises:
@@ -123,7 +129,7 @@ def _prepare(options: argparse.Namespace, stack: contextlib.ExitStack) -> _Start
     if not os.environ.get("RAY_ADDRESS"):
         check_fits(job.resources, host_facts())
     record = replace(record, seed=job.seed, resources=asdict(job.resources))
-    return _Start(
+    return Start(
         store=store, record=record, source=loaded.source, job=job, is_new=not options.resume
     )
 
@@ -135,8 +141,25 @@ def _resumable(store: RunStore, options: argparse.Namespace) -> RunRecord:
     return replace(record, launcher=options.launcher)
 
 
-def _drive(start: _Start, log: LogFile, signals: Signals, *, take_output: bool) -> _End:
+def drive(
+    start: Start,
+    log: LogFile,
+    signals: Signals,
+    *,
+    take_output: bool,
+    listener: Callable[..., None] | None = None,
+) -> End:
     """Write the run down, do it, write down how it ended.
+
+    Args:
+        start: what to run.
+        log: collects what is logged meanwhile.
+        signals: says whether a signal has ended it.
+        take_output: send this process's output to the log as well.
+        listener: is told every event, as `listener(kind, **fields)`.
+
+    Returns:
+        How it ended.
 
     Raises:
         UserError: another driver works on the run, or there is one of that name.
@@ -151,28 +174,32 @@ def _drive(start: _Start, log: LogFile, signals: Signals, *, take_output: bool) 
             record.run_id, launcher=record.launcher, seed=record.seed, resources=record.resources
         )
         log.open(store.storage, RunPaths(record.run_id).log, take_output=take_output)
-        end = _carry_out(start, signals)
+        end = _carry_out(start, signals, listener)
         signals.ignore()
-        return _written_down(start, end, lease)
+        end = _written_down(start, end, lease)
+        if start.job.report and not lease.lost:
+            _report(start)
+        return end
 
 
-def _carry_out(start: _Start, signals: Signals) -> _End:
+def _carry_out(start: Start, signals: Signals, listener: Callable[..., None] | None) -> End:
     store, job, run_id = start.store, start.job, start.record.run_id
     try:
         with contextlib.closing(store.event_log(run_id)) as events:
+            emit = events.append if listener is None else _both(events.append, listener)
             context = RunContext(
                 run_id=run_id,
                 run_uri=store.paths(run_id).root,
                 seed=job.seed,
                 resources=job.resources,
-                emit=events.append,
+                emit=emit,
             )
             limits = session.limited(
                 num_cpus=job.resources.num_cpus, memory_bytes=job.resources.memory_bytes
             )
-            with limits, use_units(store.units), use_events(events.append):
+            with limits, use_units(store.units), use_events(emit):
                 result = job.task.run(context)
-        return _End(exit_code=0, status=RunStatus.SUCCEEDED, result=result)
+        return End(exit_code=0, status=RunStatus.SUCCEEDED, result=result)
     except BaseException as error:
         end = _ended(signals.stopped() or error)
         _LOG.log(
@@ -185,24 +212,24 @@ def _carry_out(start: _Start, signals: Signals) -> _End:
         return end
 
 
-def _ended(error: BaseException) -> _End:
+def _ended(error: BaseException) -> End:
     """What an exception means."""
     if isinstance(error, Stopped):
-        return _End(exit_code=error.exit_code, status=RunStatus.STOPPED, reason=str(error))
+        return End(exit_code=error.exit_code, status=RunStatus.STOPPED, reason=str(error))
     if isinstance(error, KeyboardInterrupt | BdbQuit):
-        return _End(exit_code=130, status=RunStatus.STOPPED, reason="interrupted")
+        return End(exit_code=130, status=RunStatus.STOPPED, reason="interrupted")
     if isinstance(error, DistmlError):
-        return _End(exit_code=error.exit_code, status=RunStatus.FAILED, reason=str(error))
+        return End(exit_code=error.exit_code, status=RunStatus.FAILED, reason=str(error))
     message = " ".join(f"{type(error).__name__}: {error}".split())
-    return _End(exit_code=1, status=RunStatus.FAILED, reason=message)
+    return End(exit_code=1, status=RunStatus.FAILED, reason=message)
 
 
-def _written_down(start: _Start, end: _End, lease: Lease) -> _End:
+def _written_down(start: Start, end: End, lease: Lease) -> End:
     """Put the outcome into the record, and the log's name into a failure's last words."""
     store, run_id = start.store, start.record.run_id
     if lease.lost:
         reason = f"run {run_id} was taken over by another driver"
-        return _End(exit_code=1, status=RunStatus.FAILED, reason=reason)
+        return End(exit_code=1, status=RunStatus.FAILED, reason=reason)
     try:
         store.finish(run_id, status=end.status, reason=end.reason, result=end.result)
     except StorageError as error:
@@ -212,6 +239,25 @@ def _written_down(start: _Start, end: _End, lease: Lease) -> _End:
     if end.exit_code == 1:
         return replace(end, reason=f"{end.reason}; see {store.paths(run_id).log}")
     return end
+
+
+def _both(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
+    def emit(kind: str, **fields: Any) -> None:
+        first(kind, **fields)
+        second(kind, **fields)
+
+    return emit
+
+
+def _report(start: Start) -> None:
+    """Write the run's page; what goes wrong with it is no failure of the run."""
+    try:
+        # Only here: drawing takes longer to import than a small job to run.
+        from distml.report import write_report
+
+        write_report(start.store, start.record.run_id)
+    except Exception as error:
+        _LOG.warning("no report: %s", error, exc_info=error)
 
 
 @contextlib.contextmanager

@@ -90,6 +90,8 @@ class Job:
     """Source of everything random in the job."""
     resources: Resources = field(default_factory=Resources)
     """What the run may use, wherever it runs."""
+    report: bool = True
+    """Whether the run ends with `report.html`."""
 
     def __post_init__(self) -> None:
         if not callable(getattr(self.task, "run", None)):

@@ -1,9 +1,15 @@
-"""One Ray for the session, started by the first test marked `ray` and stopped at the end."""
+"""What tests share: one Ray for the session, an S3 that really answers, a disk that fills up."""
 
 import os
+import secrets
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +17,9 @@ from distml import session
 
 NUM_CPUS = 4
 """Logical CPUs of the shared Ray: enough to run with 1, 2 and 4 workers, on two cores as well."""
+
+
+_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +43,72 @@ def ray_session() -> Iterator[None]:
 def _ray_for_marked_tests(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("ray") is not None:
         request.getfixturevalue("ray_session")
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """`host:port` of a moto server of our own, in its own process."""
+    pytest.importorskip("moto.server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(server, port)
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def s3_uri(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh bucket's folder."""
+    from pyarrow.fs import S3FileSystem
+
+    for name, value in {**_KEYS, "AWS_EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"b{secrets.token_hex(6)}"
+    client = S3FileSystem(
+        endpoint_override=s3_endpoint, scheme="http", region="us-east-1", allow_bucket_creation=True
+    )
+    client.create_dir(bucket)
+    query = f"endpoint_override={s3_endpoint}&scheme=http&region=us-east-1"
+    return f"s3://{bucket}/my/runs?{query}"
+
+
+@pytest.fixture(params=["local", "s3"])
+def any_uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh storage of each kind."""
+    if request.param == "local":
+        return str(tmp_path / "runs")
+    return str(request.getfixturevalue("s3_uri"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "distml-test", str(folder)]
+    try:
+        mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def _wait_for(server: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.poll() is None:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise RuntimeError("the moto server did not start")

@@ -29,7 +29,12 @@ LAYERS: dict[str, set[str]] = {
     "fit": {"data", "errors", "job", "runs"},
     "ensemble": {"data", "errors", "job", "runs", "session"},
     "launch": {"errors", "job", "runs"},
-    "driver": {"errors", "job", "jobfile", "logfile", "machine", "runs", "session", "signals"},
+    "driver": {
+        "errors", "job", "jobfile", "logfile", "machine", "report", "runs", "session", "signals",
+    },
+    "interactive": {
+        "driver", "errors", "job", "logfile", "machine", "report", "runs", "signals",
+    },
     # What a command starts beside runs; none knows a task.
     "verbs": {"errors", "job", "jobfile", "launch", "runs", "terminal"},
     "cli": {"errors", "job", "jobfile", "launch", "runs", "terminal", "verbs"},
