@@ -51,3 +51,8 @@ class RunPaths:
     def evaluation(self) -> str:
         """What the model's scores rest on, as JSON: intervals, curves, slices."""
         return join_uri(self.root, "evaluation.json")
+
+    @property
+    def report(self) -> str:
+        """What the run comes to, as one HTML page."""
+        return join_uri(self.root, "report.html")
