@@ -1,32 +1,21 @@
-"""Scores of models on test sets by scikit-learn's scorer names, and what a prediction takes."""
+"""Scores by scikit-learn's scorer names, and which of them to look at."""
 
 import difflib
 import logging
 import math
-import time
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from distml.errors import UserError
+from distml.fit.predictions import Predictions
 
-__all__ = ["Scores", "check_metrics", "default_metrics", "evaluate"]
+__all__ = ["check_metrics", "default_metrics", "score", "scores"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scores:
-    """What a model reached on one test set."""
-
-    values: dict[str, float | None]
-    """Scorer name → score; greater is better. `None` where the model cannot be scored so."""
-    predict_seconds: float
-    """Wall time of its predictions."""
 
 
 def default_metrics(num_classes: int | None) -> tuple[str, ...]:
@@ -54,52 +43,30 @@ def check_metrics(names: Sequence[str]) -> None:
             raise UserError(f"metrics: {name!r} is no scorer of scikit-learn; {hint}")
 
 
-def evaluate(model: BaseEstimator, X: Any, y: np.ndarray, metrics: Sequence[str]) -> Scores:
-    """Score a fitted model; each kind of prediction is made once, however many scorers need it.
+def score(name: str, predicted: Predictions, y: np.ndarray, rows: np.ndarray) -> float | None:
+    """Score predictions of some rows by one of scikit-learn's scorers.
 
     Args:
-        model: Fitted classifier or regressor.
-        X: What it predicts from, n_samples rows.
-        y: Array of shape (n_samples,).
-        metrics: scikit-learn's scorer names.
+        name: The scorer.
+        predicted: Predictions of all rows.
+        y: Array of shape (n_rows,), the labels of all rows.
+        rows: Integer array of the rows to score, in which a row may stand twice.
+
+    Returns:
+        The score, greater is better; `None` where the model cannot be scored so: a hard vote has no
+        probabilities, a set may lack a class.
     """
-    watched = _Watched(model)
-    values = {name: _score(name, watched, X, y) for name in metrics}
-    return Scores(values=values, predict_seconds=watched.seconds)
-
-
-def _score(name: str, model: "_Watched", X: Any, y: np.ndarray) -> float | None:
     try:
-        score = float(get_scorer(name)(model, X, y))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UndefinedMetricWarning)
+            value = float(get_scorer(name)(predicted, rows, y[rows]))
     except (AttributeError, ValueError) as error:
-        # A hard vote has no probabilities; a test set may lack a class.
-        logger.info("%s cannot be scored by %s: %s", model.name, name, error)
+        logger.info("%s cannot be scored by %s: %s", predicted.model_name, name, error)
         return None
-    return score if math.isfinite(score) else None
+    return value if math.isfinite(value) else None
 
 
-class _Watched:
-    """A model whose predictions of one matrix are timed and kept."""
-
-    _KEPT = frozenset({"predict", "predict_proba", "decision_function"})
-
-    def __init__(self, model: BaseEstimator) -> None:
-        self._model = model
-        self._predictions: dict[str, Any] = {}
-        self.name = type(model).__name__
-        self.seconds = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._model, name)
-        return self._kept(name, value) if name in self._KEPT else value
-
-    def _kept(self, name: str, method: Any) -> Any:
-        def predict(X: Any) -> Any:
-            if name not in self._predictions:
-                started = time.perf_counter()
-                self._predictions[name] = method(X)
-                self.seconds += time.perf_counter() - started
-            return self._predictions[name]
-
-        predict.__name__ = name
-        return predict
+def scores(names: Sequence[str], predicted: Predictions, y: np.ndarray) -> dict[str, float | None]:
+    """Score predictions of all rows by several scorers: name → score."""
+    rows = np.arange(len(y))
+    return {name: score(name, predicted, y, rows) for name in names}

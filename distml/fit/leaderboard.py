@@ -1,16 +1,17 @@
 """The result table: the model, its members and its baselines, each on every test set."""
 
+import pickle
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from distml.fit.evaluate import evaluate
+from distml.fit.predictions import Predictions
 
-__all__ = ["Entry", "fitted", "leaderboard", "models"]
+__all__ = ["Entry", "fitted", "leaderboard", "models", "named_apart", "size_bytes"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,39 +57,61 @@ def fitted(
 
 def leaderboard(
     entries: Sequence[Entry],
-    inputs: Mapping[str, Mapping[str, Any]],
-    labels: Mapping[str, np.ndarray],
-    metrics: Sequence[str],
+    predicted: Mapping[str, Mapping[str, Predictions]],
+    scores: Mapping[str, Mapping[str, Mapping[str, float | None]]],
 ) -> list[dict[str, Any]]:
-    """Score every entry on every test set.
+    """Lay out what every entry reached on every test set.
 
     Args:
         entries: The models.
-        inputs: Test set → kind of input → what to predict from.
-        labels: Test set → array of shape (n_samples,).
-        metrics: scikit-learn's scorer names.
+        predicted: Test set → model → its predictions.
+        scores: Test set → model → scorer → score.
 
     Returns:
         A row an entry, in their order: `model`, `kind`, `fit_s`, `predict_s` (seconds, the latter
-        over all test sets), and for each test set its scores by name.
+        over all test sets), `size_bytes`, and for each test set its scores by name.
     """
-    return [_row(entry, inputs, labels, metrics) for entry in entries]
+    return [
+        {
+            "model": entry.name,
+            "kind": entry.kind,
+            "fit_s": entry.fit_seconds,
+            "predict_s": sum(said[entry.name].seconds for said in predicted.values()),
+            "size_bytes": size_bytes(entry.model),
+            **{name: dict(by_model[entry.name]) for name, by_model in scores.items()},
+        }
+        for entry in entries
+    ]
 
 
-def _row(
-    entry: Entry,
-    inputs: Mapping[str, Mapping[str, Any]],
-    labels: Mapping[str, np.ndarray],
-    metrics: Sequence[str],
-) -> dict[str, Any]:
-    scores = {
-        name: evaluate(entry.model, inputs[name][entry.needs], y, metrics)
-        for name, y in labels.items()
-    }
-    return {
-        "model": entry.name,
-        "kind": entry.kind,
-        "fit_s": entry.fit_seconds,
-        "predict_s": sum(score.predict_seconds for score in scores.values()),
-        **{name: score.values for name, score in scores.items()},
-    }
+def named_apart(entries: Iterable[Entry]) -> list[Entry]:
+    """Entries under names of their own: a baseline gives way to a member of the same name."""
+    apart: dict[str, Entry] = {}
+    for entry in entries:
+        name = entry.name
+        while name in apart:
+            name = f"{name} ({entry.kind})"
+        apart[name] = replace(entry, name=name)
+    return list(apart.values())
+
+
+def size_bytes(model: BaseEstimator) -> int | None:
+    """Bytes of a fitted model as a pickle, which is never held; `None` if it cannot be pickled."""
+    count = _Count()
+    try:
+        pickle.dump(model, count, protocol=5)
+    except (pickle.PicklingError, TypeError, AttributeError, ValueError):
+        return None
+    return count.num_bytes
+
+
+class _Count:
+    """A file that only counts."""
+
+    def __init__(self) -> None:
+        self.num_bytes = 0
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        self.num_bytes += size
+        return size

@@ -6,7 +6,7 @@ encoder, a feature selection, a rule's two sides) is learnt from the training ro
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,17 +14,23 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
-from sklearn.pipeline import make_pipeline
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
 from distml.data import Encoder, ShardedDataset, Split, evaluate_rule, rule_columns
 from distml.errors import UserError
 from distml.fit.baselines import RuleClassifier, RuleRegressor, constant
 from distml.fit.evaluate import check_metrics, default_metrics
-from distml.fit.leaderboard import Entry, fitted, leaderboard, models
+from distml.fit.evaluation import Question, evaluate_set
+from distml.fit.leaderboard import Entry, fitted, leaderboard, models, named_apart
+from distml.fit.predictions import Predictions, predict_blocks
+from distml.fit.recipe import Recipe
+from distml.fit.summary import describe_data
 from distml.fit.tables import Parts, column_names, draw_rows, read_labels, split_table
 from distml.job import Result, RunContext
 from distml.runs.bundle import Model, save_model
+from distml.runs.paths import RunPaths
+from distml.runs.storage import open_storage
+from distml.runs.strict_json import dumps
 
 __all__ = ["Fit"]
 
@@ -59,6 +65,10 @@ class Fit:
     """A condition over columns to beat, such as `"dep_hour >= 17 and wind_gust > 25"`."""
     rows: int | None = None
     """Use only this many rows, drawn by the seed."""
+    cost: tuple[float, float] | None = None
+    """What a false positive and a false negative cost, for the table of thresholds. `None`: 1."""
+    units: str | None = None
+    """Unit of the label, such as `"USD"`."""
 
     def __post_init__(self) -> None:
         if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
@@ -83,34 +93,38 @@ class Fit:
             dataset = self._open()
             columns = column_names(dataset, self.label, self.features)
             parts = self._parts(dataset, columns, context.seed)
-        metrics = tuple(self.metrics) or default_metrics(parts.labels.num_classes)
+        recipe = Recipe.of(self.encoder, self.selector, self.estimator, context.seed)
         y = parts.y("train")
         with clock.phase("encode"):
-            encoder = self._encoder(context.seed)
-            X = encoder.fit_transform(self._features(parts, "train", columns), y)
+            X = recipe.learn(parts.features("train", columns), y)
         with clock.phase("fit"):
-            estimator = seeded(self.estimator, context.seed).fit(X, y)
+            recipe.estimator.fit(X, y)
         del X
         with clock.phase("evaluate"):
-            entries = [*models(estimator, clock.seconds["fit"]), *self._baselines(parts)]
-            inputs = {name: self._inputs(parts, name, columns, encoder) for name in parts.tests}
-            table = leaderboard(entries, inputs, {n: parts.y(n) for n in parts.tests}, metrics)
-        with clock.phase("save"):
-            model = self._model(dataset, columns, parts, encoder, estimator)
-            save_model(
-                f"{context.run_uri}/bundle", replace(model, metadata={"run": context.run_id})
+            entries = named_apart(
+                [*models(recipe.estimator, clock.seconds["fit"]), *self._baselines(parts)]
             )
+            predicted = {
+                name: self._predicted(entries, parts, name, columns, recipe) for name in parts.tests
+            }
+            evaluation, scores = self._evaluation(parts, columns, predicted, context.seed)
+            table = leaderboard(entries, predicted, scores)
+        with clock.phase("save"):
+            run = RunPaths(context.run_uri)
+            open_storage(context.run_uri).write(RunPaths("").evaluation, dumps(evaluation).encode())
+            model = self._model(dataset, columns, parts, recipe)
+            save_model(run.bundle, replace(model, metadata={"run": context.run_id}))
         return Result(
             metrics={name: table[0][name] for name in parts.tests},
             table=table,
-            artifacts={"bundle": "bundle"},
+            artifacts={"bundle": "bundle", "evaluation": RunPaths("").evaluation},
             details={
                 "data": {"uri": dataset.uri, "fingerprint": dataset.fingerprint},
                 "rows": {name: len(rows) for name, rows in parts.rows.items()},
                 "split": self.split.describe(),
                 "rule": self.rule,
                 "features": list(columns),
-                "matrix": list(map(str, encoder.get_feature_names_out())),
+                "matrix": list(map(str, recipe.encoder.get_feature_names_out())),
                 "seconds": clock.seconds,
             },
         )
@@ -133,25 +147,52 @@ class Fit:
         folds = self.estimator.get_params().get("cv")
         return split_table(table, labels, self.split, folds if isinstance(folds, int) else None)
 
-    def _encoder(self, seed: int) -> Any:
-        if self.selector is None:
-            return seeded(self.encoder, seed)
-        return make_pipeline(seeded(self.encoder, seed), seeded(self.selector, seed))
-
-    def _features(self, parts: Parts, name: str, columns: Sequence[str]) -> Any:
-        """What the encoder is given: our own reads Arrow, scikit-learn's read DataFrames."""
-        features = parts.features(name, columns)
-        return features if isinstance(self.encoder, Encoder) else features.to_pandas()
-
-    def _inputs(
-        self, parts: Parts, name: str, columns: Sequence[str], encoder: Any
-    ) -> dict[str, Any]:
-        """What the models of the leaderboard predict one test set from."""
-        inputs = {
-            "matrix": encoder.transform(self._features(parts, name, columns)),
-            "nothing": np.empty((len(parts.rows[name]), 0)),
+    def _predicted(
+        self,
+        entries: Sequence[Entry],
+        parts: Parts,
+        name: str,
+        columns: Sequence[str],
+        recipe: Recipe,
+    ) -> dict[str, Predictions]:
+        """What every model of the leaderboard says of one test set."""
+        rows = parts.features(name, columns)
+        holds = None if self.rule is None else self._holds(parts, name)
+        inputs: dict[str, Callable[[slice], Any]] = {
+            "matrix": lambda block: recipe.encode(rows[block]),
+            "nothing": lambda block: np.empty((block.stop - block.start, 0)),
+            "rule": lambda block: holds if holds is None else holds[block],
         }
-        return inputs if self.rule is None else {**inputs, "rule": self._holds(parts, name)}
+        pairs = [(entry.model, entry.needs) for entry in entries]
+        said = predict_blocks(pairs, inputs, rows.num_rows)
+        return {entry.name: each for entry, each in zip(entries, said, strict=True)}
+
+    def _evaluation(
+        self,
+        parts: Parts,
+        columns: Sequence[str],
+        predicted: Mapping[str, Mapping[str, Predictions]],
+        seed: int,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What goes into `evaluation.json`, and scores by test set, model and scorer."""
+        classes = parts.labels.classes
+        question = Question(
+            label=self.label,
+            classes=None if classes is None else classes.tolist(),
+            metrics=tuple(self.metrics) or default_metrics(parts.labels.num_classes),
+            cost=self.cost or (1.0, 1.0),
+            units=self.units,
+            seed=seed,
+        )
+        sets, scores = {}, {}
+        for name, said in predicted.items():
+            sets[name], bootstrap = evaluate_set(question, said, parts.y(name))
+            scores[name] = bootstrap.values
+        return {
+            **question.head(next(iter(said))),
+            "sets": sets,
+            "data": describe_data(parts, columns),
+        }, scores
 
     def _baselines(self, parts: Parts) -> Iterator[Entry]:
         y, num_classes = parts.y("train"), parts.labels.num_classes
@@ -168,23 +209,18 @@ class Fit:
         yield fitted("rule", rule, self._holds(parts, "train"), y, needs="rule")
 
     def _model(
-        self,
-        dataset: ShardedDataset,
-        columns: Sequence[str],
-        parts: Parts,
-        encoder: Any,
-        estimator: BaseEstimator,
+        self, dataset: ShardedDataset, columns: Sequence[str], parts: Parts, recipe: Recipe
     ) -> Model:
-        read = set(getattr(encoder, "feature_names_in_", columns))
+        read = set(getattr(recipe.encoder, "feature_names_in_", columns))
         classes = parts.labels.classes
         return Model(
-            estimator=estimator,
-            encoder=encoder,
+            estimator=recipe.estimator,
+            encoder=recipe.encoder,
             schema=dataset.select([name for name in columns if name in read]).schema,
             label=self.label,
             task="regression" if classes is None else "classification",
             classes=None if classes is None else classes.tolist(),
-            takes="arrow" if isinstance(self.encoder, Encoder) else "pandas",
+            takes=recipe.takes,
         )
 
     def _holds(self, parts: Parts, name: str) -> np.ndarray:
@@ -192,21 +228,6 @@ class Fit:
         assert self.rule is not None
         columns = parts.table.select(list(rule_columns(self.rule)))
         return evaluate_rule(self.rule, columns.take(pa.array(parts.rows[name])))
-
-
-def seeded(estimator: BaseEstimator, seed: int) -> BaseEstimator:
-    """A clone in which every `random_state` left at `None` has a number of its own from the seed.
-
-    What a job does not fix is fixed by its seed, so a run can be resumed and reproduced.
-    """
-    estimator = clone(estimator)
-    open_states = [
-        name
-        for name, value in sorted(estimator.get_params(deep=True).items())
-        if name.split("__")[-1] == "random_state" and value is None
-    ]
-    numbers = np.random.SeedSequence(seed).generate_state(len(open_states)) % (2**31)
-    return estimator.set_params(**dict(zip(open_states, map(int, numbers), strict=True)))
 
 
 class _Clock:

@@ -18,7 +18,7 @@ from distml.data import ByHash, ByTime, Encoder, Split, write_shards
 from distml.ensemble import StackingClassifier, VotingClassifier
 from distml.errors import DataError, UserError
 from distml.fit import Fit
-from distml.fit.task import seeded
+from distml.fit.seeds import seeded
 from distml.job import Resources, RunContext
 from distml.runs.bundle import load
 
@@ -84,7 +84,7 @@ def test_scores_are_those_of_the_saved_model_on_rows_it_never_saw(data, table, t
         expected = roc_auc_score(y, model.predict_proba(part)[:, 1])
         assert result.metrics[name]["roc_auc"] == pytest.approx(expected)
     assert set(result.metrics) == {"late", "hold_out"}
-    assert result.artifacts == {"bundle": "bundle"}
+    assert result.artifacts == {"bundle": "bundle", "evaluation": "evaluation.json"}
 
 
 def test_the_model_speaks_the_labels_own_language(data, table, tmp_path):
