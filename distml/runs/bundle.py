@@ -1,56 +1,80 @@
 """The saved model: a folder that can be copied, checked and loaded anywhere, without Ray.
 
-The one decision: `manifest.json` is written last, names every file with its sha256 and carries its
-own, and loading checks all of them before it reads any. A part that only a pickle can hold is
-marked there and refused unless the caller trusts it. What the hashes do not do: they find damage,
-they do not tell who wrote the files.
+The one decision: a bundle is refused unless it proves itself: every file has the sha256 that the
+manifest names, the libraries are of the versions that matter, and the golden rows are predicted as
+they were. `check="warn"` says the same and goes on. A part that only a pickle can hold is marked
+and refused unless the caller trusts it, however he checks.
 """
 
 import base64
-import hashlib
-import json
+import warnings
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from distml.errors import DataError, UserError
+from distml.runs.card import card_text, signature
+from distml.runs.golden import dump_golden, what_differs
+from distml.runs.manifest import MANIFEST, Complain, read_files, read_manifest, write_manifest
 from distml.runs.model import Model
 from distml.runs.model_file import dump_estimator, load_estimator
+from distml.runs.profile import profile
 from distml.runs.provenance import library_versions
-from distml.runs.storage import Storage, open_storage, shown
-from distml.runs.strict_json import dumps, to_json
+from distml.runs.requirements import requirements, requirements_text, what_is_missing
+from distml.runs.storage import open_storage, shown
+from distml.runs.strict_json import dumps
+from distml.runs.wheel import own_wheel
 
-__all__ = ["Model", "load", "save_model"]
+__all__ = ["BundleWarning", "Model", "load", "save_model"]
 
-_MANIFEST = "manifest.json"
-_FORMAT = "distml bundle"
-_VERSION = 1
+_GOLDEN = "golden.arrow"
+_PROFILED_ROWS = 10_000
+
+
+class BundleWarning(UserWarning):
+    """What `load(..., check="warn")` found wrong with a bundle."""
 
 
 def save_model(
-    uri: str | Path, model: Model, *, files: Mapping[str, bytes] | None = None
+    uri: str | Path,
+    model: Model,
+    *,
+    golden: pa.Table | None = None,
+    card: Mapping[str, Any] | None = None,
+    profile_rows: pa.Table | None = None,
+    unseen_rows: pa.Table | None = None,
+    files: Mapping[str, bytes] | None = None,
 ) -> dict[str, Any]:
     """Write a model into a folder.
 
     Args:
         uri: the folder, a local path or a `pyarrow.fs` URI.
         model: the model.
+        golden: rows whose first 20 are kept with their predictions.
+        card: what the model card says; see `distml.runs.card`.
+        profile_rows: the training rows, whose profile is kept for measuring drift.
+        unseen_rows: rows it was not fitted on, for the profile of its predictions, which on
+            training rows are surer than on others; `profile_rows` if there are none.
         files: other files to keep with it, name → content.
 
     Returns:
         The manifest: format, task, label, classes, inputs, parts with how each is stored, files
-        with sha256 and bytes, versions, metadata.
+        with sha256 and bytes, requires, versions, metadata.
 
     Raises:
         UserError: a part of the model cannot be pickled, or a file has the name of another.
+        DataError: the model cannot predict from the rows given.
         StorageError: the storage refuses or is full.
     """
     storage = open_storage(uri)
     contents, parts = _dump_parts(model)
-    clashes = sorted(set(files or {}) & {*contents, _MANIFEST})
+    stored = [(part["stored"], contents[part["file"]]) for part in parts.values()]
+    needed = requirements(stored, model.takes)
+    contents.update(_texts(model, card or {}, needed, pickled="pickle" in dict(stored)))
+    contents.update(_rows(model, golden, profile_rows, unseen_rows))
+    clashes = sorted(set(files or {}) & {*contents, MANIFEST})
     if clashes:
         raise UserError(
             f"bundle {shown(storage.uri)}: {clashes[0]!r} is its own file; take another name"
@@ -58,48 +82,49 @@ def save_model(
     contents.update(files or {})
     for name, content in contents.items():
         storage.write(name, content)
-    manifest = _manifest(model, parts, contents)
     # Last, since without it there is no bundle.
-    storage.write(_MANIFEST, (dumps(manifest, indent=2) + "\n").encode())
-    return manifest
+    return write_manifest(storage, {**_fields(model), "parts": parts, "requires": needed}, contents)
 
 
-def load(path: str | Path, *, trust: bool = False) -> Model:
-    """Read a model that was saved, after checking that no byte of it has changed.
+def load(
+    path: str | Path, *, check: Literal["strict", "warn"] = "strict", trust: bool = False
+) -> Model:
+    """Read a model that was saved, after checking that it is what was saved and behaves so.
 
     Neither Ray nor torch is loaded, and no code that the files bring along runs.
 
     Args:
         path: the folder, a local path or a `pyarrow.fs` URI.
+        check: `"strict"` refuses changed files, versions of libraries that do not fit, and golden
+            rows that are predicted otherwise; `"warn"` gives a `BundleWarning` for each instead.
         trust: also load what can run code: pickles, and types that distml does not know.
 
     Returns:
         The model.
 
     Raises:
-        DataError: there is no bundle, or a file is missing or changed; the message names it.
-        UserError: a part needs `trust=True`, or a later distml wrote it.
+        DataError: there is no bundle, a file is missing or changed, or golden rows differ.
+        UserError: a part needs `trust=True`, a version does not fit, or a later distml wrote it.
         StorageError: the storage refuses.
     """
+    if check not in ("strict", "warn"):
+        raise UserError(f"load: check={check!r} must be 'strict' or 'warn'")
     storage = open_storage(path)
-    manifest = _read_manifest(storage)
-    contents = {name: _checked(storage, name, facts) for name, facts in manifest["files"].items()}
-    parts = {}
-    for name, part in manifest["parts"].items():
-        try:
-            parts[name] = load_estimator(part["stored"], contents[part["file"]], trust=trust)
-        except UserError as error:
-            raise type(error)(f"bundle {shown(storage.uri)}: {part['file']}: {error}") from error
-    return Model(
-        estimator=parts["estimator"],
-        encoder=parts.get("encoder"),
-        schema=pa.ipc.read_schema(pa.py_buffer(base64.b64decode(manifest["schema"]))),
-        label=manifest["label"],
-        task=manifest["task"],
-        classes=manifest["classes"],
-        takes=manifest["takes"],
-        metadata=manifest["metadata"],
-    )
+    name, complain = f"bundle {shown(storage.uri)}", _raise if check == "strict" else _warn
+    manifest = read_manifest(storage, complain)
+    contents = read_files(storage, manifest["files"], complain)
+    # Before anything is built of them: what another version makes of a part may fail oddly.
+    _check_versions(name, manifest, complain)
+    model = _read_model(name, manifest, contents, trust=trust)
+    difference = what_differs(model, contents[_GOLDEN]) if _GOLDEN in contents else None
+    if difference is not None:
+        complain(
+            DataError(
+                f"{name}: golden rows are predicted otherwise than when it was saved ({difference})"
+                "; install its requirements.txt, or give check='warn' to go on"
+            )
+        )
+    return model
 
 
 def _dump_parts(model: Model) -> tuple[dict[str, bytes], dict[str, dict[str, str]]]:
@@ -115,65 +140,87 @@ def _dump_parts(model: Model) -> tuple[dict[str, bytes], dict[str, dict[str, str
     return contents, parts
 
 
-def _manifest(
-    model: Model, parts: Mapping[str, Any], contents: Mapping[str, bytes]
-) -> dict[str, Any]:
-    manifest = {
-        "format": _FORMAT,
-        "format_version": _VERSION,
+def _texts(
+    model: Model, card: Mapping[str, Any], needed: Mapping[str, str], *, pickled: bool
+) -> dict[str, bytes]:
+    wheel, wheel_content = own_wheel()
+    described = signature(model, card.get("units"))
+    return {
+        wheel: wheel_content,
+        "requirements.txt": requirements_text(needed, wheel).encode(),
+        "signature.json": f"{dumps(described, indent=2)}\n".encode(),
+        "README.md": card_text(model, card, needed, pickled=pickled).encode(),
+    }
+
+
+def _rows(
+    model: Model, golden: pa.Table | None, seen: pa.Table | None, unseen: pa.Table | None
+) -> dict[str, bytes]:
+    """Golden rows and the profile, of those that can be made."""
+    contents = {} if golden is None else {_GOLDEN: dump_golden(model, golden)}
+    if seen is not None:
+        outputs = model.outputs(_thinned(seen if unseen is None else unseen))
+        described = {**profile(seen.select(model.schema.names)), "predictions": profile(outputs)}
+        contents["profile.json"] = f"{dumps(described)}\n".encode()
+    return contents
+
+
+def _thinned(rows: pa.Table) -> pa.Table:
+    """At most so many rows, evenly from all of them."""
+    return rows.take(pa.array(range(0, len(rows), -(-len(rows) // _PROFILED_ROWS) or 1)))
+
+
+def _fields(model: Model) -> dict[str, Any]:
+    return {
         "task": model.task,
         "label": model.label,
         "classes": model.classes,
         "takes": model.takes,
         "inputs": [{"name": field.name, "type": str(field.type)} for field in model.schema],
         "schema": base64.b64encode(model.schema.serialize().to_pybytes()).decode(),
-        "parts": parts,
-        "files": {
-            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-            for name, content in contents.items()
-        },
-        "versions": {**library_versions(), "skops": metadata.version("skops")},
+        "versions": library_versions(),
         "metadata": model.metadata,
     }
-    return {**to_json(manifest), "sha256": _seal(to_json(manifest))}
 
 
-def _read_manifest(storage: Storage) -> dict[str, Any]:
-    try:
-        manifest = json.loads(storage.read(_MANIFEST))
-        seal = manifest.pop("sha256", None)
-    except FileNotFoundError:
-        raise DataError(
-            f"no model in {shown(storage.uri)}: {_MANIFEST} is missing; give the folder a run saved"
-        ) from None
-    except (ValueError, AttributeError):
-        manifest, seal = {}, None
-    if manifest.get("format") == _FORMAT and manifest.get("format_version", 0) > _VERSION:
-        raise UserError(f"bundle {shown(storage.uri)} is from a later distml; upgrade this one")
-    if seal is None or seal != _seal(manifest):
-        raise _changed(storage, _MANIFEST)
-    return dict(manifest)
+def _check_versions(name: str, manifest: Mapping[str, Any], complain: Complain) -> None:
+    pickled = any(part["stored"] == "pickle" for part in manifest["parts"].values())
+    missing = what_is_missing(manifest.get("requires", {}), pickled=pickled)
+    if missing:
+        complain(
+            UserError(
+                f"{name}: needs {', '.join(missing)}; in its folder, pip install -r "
+                "requirements.txt, or give check='warn' to go on"
+            )
+        )
 
 
-def _checked(storage: Storage, name: str, facts: Mapping[str, Any]) -> bytes:
-    try:
-        content = storage.read(name)
-    except FileNotFoundError:
-        raise DataError(
-            f"bundle {shown(storage.uri)}: {name} is missing; restore it from a copy"
-        ) from None
-    if hashlib.sha256(content).hexdigest() != facts["sha256"]:
-        raise _changed(storage, name)
-    return content
-
-
-def _changed(storage: Storage, name: str) -> DataError:
-    return DataError(
-        f"bundle {shown(storage.uri)}: {name} is not what was saved (its sha256 differs); "
-        "restore it from a copy"
+def _read_model(
+    name: str, manifest: Mapping[str, Any], contents: Mapping[str, bytes], *, trust: bool
+) -> Model:
+    parts = {}
+    for role, part in manifest["parts"].items():
+        if part["file"] not in contents:
+            raise DataError(f"{name}: {part['file']} is missing; restore it from a copy")
+        try:
+            parts[role] = load_estimator(part["stored"], contents[part["file"]], trust=trust)
+        except UserError as error:
+            raise type(error)(f"{name}: {part['file']}: {error}") from error
+    return Model(
+        estimator=parts["estimator"],
+        encoder=parts.get("encoder"),
+        schema=pa.ipc.read_schema(pa.py_buffer(base64.b64decode(manifest["schema"]))),
+        label=manifest["label"],
+        task=manifest["task"],
+        classes=manifest["classes"],
+        takes=manifest["takes"],
+        metadata=manifest["metadata"],
     )
 
 
-def _seal(manifest: Mapping[str, Any]) -> str:
-    text = json.dumps(manifest, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _raise(error: UserError) -> None:
+    raise error
+
+
+def _warn(error: UserError) -> None:
+    warnings.warn(str(error), BundleWarning, stacklevel=4)

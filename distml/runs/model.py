@@ -66,10 +66,7 @@ class Model:
         Raises:
             DataError: a column is missing or of another kind.
         """
-        predicted = np.asarray(self.estimator.predict(self._inputs(rows)))
-        if self.classes is None or self._knows_labels():
-            return predicted
-        return np.asarray(self.classes)[predicted.astype(np.intp)]
+        return self._labels(self._inputs(rows))
 
     def predict_proba(self, rows: Any) -> np.ndarray[Any, Any]:
         """Predict the probability of each class for each row.
@@ -84,15 +81,67 @@ class Model:
             UserError: the model does not give probabilities.
             DataError: a column is missing or of another kind.
         """
-        if self.classes is None or not hasattr(self.estimator, "predict_proba"):
+        if not self.gives_probabilities:
             kind = type(self.estimator).__name__
             raise UserError(f"{kind} ({self.task}) gives no probabilities; use predict()")
         return np.asarray(self.estimator.predict_proba(self._inputs(rows)))
 
+    def outputs(self, rows: Any) -> pa.Table:
+        """Predict everything there is to predict, encoding the rows once.
+
+        Args:
+            rows: see `predict`.
+
+        Returns:
+            Table of n_rows rows with the columns of `output_schema`.
+
+        Raises:
+            DataError: a column is missing or of another kind.
+        """
+        schema, table = self.output_schema, table_from(rows, self.schema)
+        if not table.num_rows:  # which scikit-learn would refuse
+            return schema.empty_table()
+        inputs = self._inputs(table)
+        columns = [pa.array(self._labels(inputs).tolist(), schema.field(0).type)]
+        if self.gives_probabilities:
+            shares = np.asarray(self.estimator.predict_proba(inputs), dtype=np.float64)
+            columns += [pa.array(np.ascontiguousarray(share)) for share in shares.T]
+        return pa.table(columns, schema=schema)
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        """Names and types of `outputs`: `prediction`, then `probability_CLASS` for each class."""
+        kind = pa.float64() if self.classes is None else pa.array(list(self.classes)).type
+        names = self.classes or () if self.gives_probabilities else ()
+        return pa.schema(
+            [("prediction", kind), *((f"probability_{name}", pa.float64()) for name in names)]
+        )
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether `predict_proba` works."""
+        return self.classes is not None and hasattr(self.estimator, "predict_proba")
+
+    def _labels(self, inputs: Any) -> np.ndarray[Any, Any]:
+        predicted = np.asarray(self.estimator.predict(inputs))
+        if self.classes is None or self._knows_labels():
+            return predicted
+        return np.asarray(self.classes)[predicted.astype(np.intp)]
+
     def _inputs(self, rows: Any) -> Any:
         table = table_from(rows, self.schema)
         given = table if self.takes == "arrow" else table.to_pandas()
-        return given if self.encoder is None else self.encoder.transform(given)
+        if self.encoder is None:
+            return given
+        try:
+            return self.encoder.transform(given)
+        except ValueError as error:
+            # scikit-learn's way to say that a category is unknown, or a value missing.
+            said = " ".join(str(error).split())
+            raise DataError(
+                f"the model's encoder does not take these rows ({said}); mend them, or fit it to"
+                " take such values"
+            ) from error
 
     def _knows_labels(self) -> bool:
         """Whether the estimator was fitted on the labels themselves, not on their numbers."""

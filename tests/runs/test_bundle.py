@@ -1,7 +1,9 @@
+import hashlib
 import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -41,7 +43,9 @@ from sklearn.tree import DecisionTreeClassifier
 from distml.data import Encoder
 from distml.errors import DataError, StorageError, UserError
 from distml.runs.bundle import Model, load, save_model
+from distml.runs.manifest import seal
 from distml.runs.model_file import dump_estimator, load_estimator
+from distml.runs.wheel import own_wheel
 
 X, Y = make_classification(200, 6, random_state=0)
 X = X.astype(np.float32)
@@ -167,9 +171,12 @@ def test_an_encoder_of_ours_comes_back_with_the_model_from_any_storage(any_uri: 
         task="classification",
         classes=["late", "on time"],
     )
-    manifest = save_model(any_uri, model, files={"requirements.txt": b"scikit-learn"})
+    manifest = save_model(any_uri, model, golden=table, profile_rows=table, files={"job.py": b""})
     assert [part["stored"] for part in manifest["parts"].values()] == ["skops", "skops"]
-    assert set(manifest["files"]) == {"encoder.skops", "estimator.skops", "requirements.txt"}
+    assert set(manifest["files"]) == {
+        *("encoder.skops", "estimator.skops", "signature.json", "requirements.txt", "README.md"),
+        *("golden.arrow", "profile.json", "job.py", own_wheel()[0]),
+    }
     back = load(any_uri)
     expected = model.predict_proba(table)
     for rows in (table, table.to_pandas(), table.to_pydict(), table.to_pylist()):
@@ -219,16 +226,14 @@ class Poison:
 
 def reseal(folder: Path, **changes: Any) -> None:
     """Write a manifest that is right for changed files, as whoever wants to harm us would."""
-    from distml.runs import bundle
-
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest.pop("sha256")
     manifest.update(changes)
     for name in manifest["files"]:
         content = (folder / name).read_bytes()
-        sha = bundle.hashlib.sha256(content).hexdigest()
+        sha = hashlib.sha256(content).hexdigest()
         manifest["files"][name] = {"sha256": sha, "bytes": len(content)}
-    manifest["sha256"] = bundle._seal(manifest)
+    manifest["sha256"] = seal(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -383,7 +388,13 @@ def test_an_estimator_of_the_job_file_is_loaded_without_the_job_file(tmp_path: P
 def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The files of a small bundle."""
     folder = tmp_path_factory.mktemp("saved")
-    save_model(folder, classifier(LogisticRegression()), files={"notes.txt": b"keep"})
+    save_model(
+        folder,
+        classifier(LogisticRegression()),
+        golden=TABLE,
+        profile_rows=TABLE,
+        files={"job.py": b"keep", "parameters.json": b"{}"},
+    )
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -406,7 +417,7 @@ def test_a_changed_byte_is_refused_naming_the_file(
     if same:
         load(folder)  # other white space is the same manifest
         return
-    with pytest.raises(DataError, match=rf"^bundle .*: {name} is not what was saved"):
+    with pytest.raises(DataError, match=rf"^bundle .*: {re.escape(name)} is not what was saved"):
         load(folder)
 
 
@@ -425,7 +436,7 @@ def test_a_folder_without_a_bundle_is_refused(any_uri: str) -> None:
 
 def test_a_bundle_of_a_later_version_is_refused(tmp_path: Path) -> None:
     save_model(tmp_path, classifier(LogisticRegression()))
-    reseal(tmp_path, format_version=2)
+    reseal(tmp_path, format_version=3)
     with pytest.raises(UserError, match="from a later distml; upgrade"):
         load(tmp_path)
 

@@ -1,0 +1,168 @@
+"""What a saved model needs to be loaded: the libraries and versions, and whether they are here.
+
+The one decision: needs are read off the stored content, which names every module it will ask for;
+nobody keeps a list by hand. Versions are compared only as far as they matter (`_MATTERS`).
+"""
+
+import io
+import json
+import pickle
+import pickletools
+import platform
+import sys
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import metadata
+from typing import Any
+
+__all__ = ["requirements", "requirements_text", "what_is_missing"]
+
+_ALWAYS = ("numpy", "pyarrow", "scikit-learn", "scipy", "joblib", "threadpoolctl")
+"""Every model: our own code, and scikit-learn with what it computes with."""
+
+_ALSO = {
+    "skops": ("skops",),
+    "pickle": ("cloudpickle",),
+    "pandas": ("pandas",),
+    "distml.ensemble": ("cloudpickle", "psutil"),
+}
+"""Form of a part, what it is given, or room of ours it is from → what that needs."""
+
+_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+_OURS = frozenset({"distml", "distml_job", "__main__"})
+
+_MATTERS = {
+    "scikit-learn": 2,
+    "xgboost": 2,
+    "distml": 2,
+    "numpy": 1,
+    "python": 2,
+}
+"""How many leading numbers of a version must agree.
+
+scikit-learn, XGBoost and distml itself change the attributes of their estimators between minor
+versions, and scikit-learn says that a model may then silently predict something else; NumPy changes
+its stored form between major ones. Python counts only for a pickle, which may hold its bytecode.
+Whatever else may differ shows in the golden rows.
+"""
+
+
+def requirements(parts: Iterable[tuple[str, bytes]], takes: str) -> dict[str, str]:
+    """Find out what a model needs.
+
+    Args:
+        parts: form (`"skops"` or `"pickle"`) and content of each stored part.
+        takes: what the model is given, `"arrow"` or `"pandas"`.
+
+    Returns:
+        Distribution → version installed here, sorted; `distml` and `python` among them.
+
+    Raises:
+        Nothing.
+    """
+    parts = list(parts)
+    modules = {name for stored, content in parts for name in _modules(stored, content)}
+    traits = {takes, *(stored for stored, _ in parts)}
+    traits.update(".".join(module.split(".")[:2]) for module in modules)
+    names = {*_ALWAYS, *(name for trait in traits for name in _ALSO.get(trait, ()))}
+    names.update(_distributions({module.partition(".")[0] for module in modules}))
+    found = {name: _version(name) for name in sorted({"distml", *names})}
+    needed = {name: version for name, version in found.items() if version is not None}
+    return {**needed, "python": platform.python_version()}
+
+
+def requirements_text(needed: Mapping[str, str], wheel: str) -> str:
+    """Write `requirements.txt`.
+
+    Args:
+        needed: what `requirements` gave.
+        wheel: file name of distml's own wheel beside it.
+
+    Returns:
+        Its text; paths in it are relative to the folder pip is called in.
+
+    Raises:
+        Nothing.
+    """
+    pins = [f"{name}=={needed[name]}" for name in needed if name not in ("distml", "python")]
+    head = f"# Python {needed['python']}. Run in this folder: pip install -r requirements.txt"
+    return "\n".join([head, *pins, f"./{wheel}", ""])
+
+
+def what_is_missing(needed: Mapping[str, str], *, pickled: bool) -> list[str]:
+    """Compare what a model needs with what is here.
+
+    Args:
+        needed: what `requirements` gave where the model was saved.
+        pickled: whether a part is a pickle.
+
+    Returns:
+        Differences that matter, such as `"scikit-learn 1.8.0 (here 1.9.1)"`.
+
+    Raises:
+        Nothing.
+    """
+    differences = []
+    for name, wanted in needed.items():
+        here = platform.python_version() if name == "python" else _version(name)
+        if here is None:
+            differences.append(f"{name} {wanted} (here none)")
+        elif (name != "python" or pickled) and not _alike(name, wanted, here):
+            differences.append(f"{name} {wanted} (here {here})")
+    return differences
+
+
+def _alike(name: str, wanted: str, here: str) -> bool:
+    count = _MATTERS.get(name, 0)
+    return wanted.split(".")[:count] == here.split(".")[:count]
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution).partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _distributions(packages: set[str]) -> Iterator[str]:
+    """The distributions that packages come from; Python's own and ours come from none."""
+    foreign = packages - _OURS - sys.stdlib_module_names
+    if not foreign - {"numpy", "scipy", "sklearn", "xgboost", "joblib"}:
+        yield from (_DISTRIBUTIONS.get(name, name) for name in foreign)
+        return
+    # A third of a second, since it reads the file list of everything installed.
+    known = metadata.packages_distributions()
+    for name in foreign:
+        yield from known.get(name, ())[:1]
+
+
+def _modules(stored: str, content: bytes) -> set[str]:
+    """The modules that a stored part names."""
+    if stored == "skops":
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return set(_named(json.loads(archive.read("schema.json"))))
+    # A pickle names modules as texts. Others that look like one cost a line too many, no more.
+    return {text for text in _texts(content) if text in sys.modules}
+
+
+def _named(node: Any) -> Iterator[str]:
+    """Every `__module__` in the description of a skops file."""
+    if isinstance(node, dict):
+        if isinstance(node.get("__module__"), str):
+            yield node["__module__"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for inner in node:
+            yield from _named(inner)
+
+
+def _texts(content: bytes) -> Iterator[str]:
+    """Every text in a pickle, without running it; pickles inside it are looked into too."""
+    for code, argument, _ in pickletools.genops(content):
+        if isinstance(argument, str):
+            yield argument.partition(" ")[0] if code.name == "GLOBAL" else argument
+        elif isinstance(argument, bytes) and argument[:1] == pickle.PROTO:
+            try:
+                yield from list(_texts(argument))
+            except ValueError:
+                continue
