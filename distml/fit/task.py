@@ -29,6 +29,7 @@ from distml.fit.tables import Parts, column_names, draw_rows, read_labels, split
 from distml.job import Result, RunContext
 from distml.runs.bundle import Model, save_model
 from distml.runs.paths import RunPaths
+from distml.runs.script import script_files
 from distml.runs.storage import open_storage
 from distml.runs.strict_json import dumps
 
@@ -112,8 +113,24 @@ class Fit:
         with clock.phase("save"):
             run = RunPaths(context.run_uri)
             open_storage(context.run_uri).write(RunPaths("").evaluation, dumps(evaluation).encode())
-            model = self._model(dataset, columns, parts, recipe)
-            save_model(run.bundle, replace(model, metadata={"run": context.run_id}))
+            about = {
+                "data": {"uri": dataset.uri, "fingerprint": dataset.fingerprint},
+                "scores": {name: table[0][name] for name in parts.tests},
+            }
+            model = replace(
+                self._model(dataset, columns, parts, recipe),
+                metadata={"run": context.run_id, **about},
+            )
+            unseen = parts.features(parts.tests[0], columns)
+            save_model(
+                run.bundle,
+                model,
+                golden=unseen,
+                card=self._card(about["data"], parts, table, evaluation),
+                profile_rows=parts.features("train", columns),
+                unseen_rows=unseen,
+                files=script_files(context.run_uri),
+            )
         return Result(
             metrics={name: table[0][name] for name in parts.tests},
             table=table,
@@ -222,6 +239,22 @@ class Fit:
             classes=None if classes is None else classes.tolist(),
             takes=recipe.takes,
         )
+
+    def _card(
+        self,
+        data: Mapping[str, str],
+        parts: Parts,
+        table: Sequence[Mapping[str, Any]],
+        evaluation: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """What the model card says beyond the model; see `distml.runs.card`."""
+        return {
+            "data": {**data, "rows": {name: len(rows) for name, rows in parts.rows.items()}},
+            "split": self.split.describe(),
+            "table": table,
+            "evaluation": evaluation,
+            "units": self.units,
+        }
 
     def _holds(self, parts: Parts, name: str) -> np.ndarray:
         """Where the rule holds: bool array of shape (num_rows_of_part,)."""
