@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from distml.ensemble import (
         BaggingClassifier,
         BaggingRegressor,
+        SelectionClassifier,
+        SelectionRegressor,
         StackingClassifier,
         StackingRegressor,
         VotingClassifier,
@@ -49,6 +51,8 @@ __all__ = [
     "Result",
     "Run",
     "RunContext",
+    "SelectionClassifier",
+    "SelectionRegressor",
     "ShardedDataset",
     "Split",
     "StackingClassifier",
@@ -72,8 +76,8 @@ _HOMES = {
         "write_shards",
     ),
     "distml.ensemble": (
-        "BaggingClassifier", "BaggingRegressor", "StackingClassifier", "StackingRegressor",
-        "VotingClassifier", "VotingRegressor",
+        "BaggingClassifier", "BaggingRegressor", "SelectionClassifier", "SelectionRegressor",
+        "StackingClassifier", "StackingRegressor", "VotingClassifier", "VotingRegressor",
     ),
     "distml.errors": ("DataError", "DistmlError", "MemberError", "StorageError", "UserError"),
     "distml.fit": ("Fit",),

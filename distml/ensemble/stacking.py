@@ -5,30 +5,23 @@ three phases, each waiting for its slowest part. Here the members on all rows an
 members are units of one queue, and only the final estimator waits.
 """
 
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
-import scipy.sparse as sp
 from sklearn import ensemble as sk
-from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.base import _fit_context
 from sklearn.ensemble._stacking import _BaseStacking
-from sklearn.model_selection import check_cv
-from sklearn.model_selection._validation import _check_is_permutation
-from sklearn.utils.validation import check_is_fitted, indexable
 
-from distml.ensemble.members import OutOfFold, Unit, View
+from distml.ensemble.crossfit import CrossFitted, out_of_fold
+from distml.ensemble.members import Unit, View
 from distml.ensemble.mixed import Mixed
 from distml.ensemble.planned import check_outcomes
 from distml.ensemble.schedule import Plan
 
 __all__ = ["StackingClassifier", "StackingRegressor"]
 
-_PER_CLASS = ("decision_function", "predict_proba", "predict_log_proba")
 
-
-class _PlannedStacking(Mixed, _BaseStacking):
+class _PlannedStacking(CrossFitted, _BaseStacking):
     """Stands where scikit-learn's base class would fit the members and cross-validate them."""
 
     final_estimator_: Any
@@ -59,18 +52,8 @@ class _PlannedStacking(Mixed, _BaseStacking):
             self._keep(whole, outcomes[: len(whole)], dropped)
             kept = [unit.member for unit in whole if unit.member not in dropped]
             self.stack_method_ = [methods[member] for member in kept]
-            order = np.argsort(np.concatenate([test for _, test in splits]))
-            predictions = [
-                _in_order(
-                    [
-                        outcome.value
-                        for unit, outcome in zip(folds, outcomes[len(whole) :], strict=True)
-                        if unit.member == member
-                    ],
-                    order,
-                )
-                for member in kept
-            ]
+            predicted = out_of_fold(folds, outcomes[len(whole) :], splits, kept)
+            predictions = [predicted[member] for member in kept]
         meta = View(self._concatenate_predictions(view.matrix(), predictions), view.y)
         final = Unit(
             member="final estimator",
@@ -90,77 +73,6 @@ class _PlannedStacking(Mixed, _BaseStacking):
             for name, estimator in self.estimators
             if estimator != "drop"
         }
-
-    def _splits(self, view: View) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The folds, the same for every member, as scikit-learn takes care of by copies of `cv`."""
-        cv = deepcopy(check_cv(self.cv, y=view.y, classifier=is_classifier(self)))
-        if getattr(cv, "random_state", 0) is None:
-            cv.random_state = np.random.RandomState()
-        splits = list(cv.split(view.matrix(), view.y))
-        if not _check_is_permutation(np.concatenate([test for _, test in splits]), view.num_rows):
-            raise ValueError("cross_val_predict only works for partitions")
-        return splits
-
-    def _folds(
-        self,
-        whole: Sequence[Unit],
-        methods: Mapping[str, str],
-        splits: Sequence[tuple[np.ndarray, np.ndarray]],
-    ) -> list[Unit]:
-        """One unit for every fold of every member, members in the order of `estimators`."""
-        view = whole[0].view
-        if view.rows is None:
-            # Rows can be taken only of what has rows to take: sparse formats, lists of lists.
-            view = View(*indexable(view.X, view.y))
-        encoded, num_classes = _encode(view.y)
-        encoded_view = View(view.X, encoded, view.rows, view.columns)
-        return [
-            Unit(
-                member=unit.member,
-                part=f"fold {number} of {len(splits)}",
-                estimator=clone(unit.estimator),
-                view=encoded_view if methods[unit.member] in _PER_CLASS else view,
-                fit_params=unit.fit_params,
-                out_of_fold=OutOfFold(
-                    train=train,
-                    test=test,
-                    method=methods[unit.member],
-                    num_classes=num_classes if methods[unit.member] in _PER_CLASS else None,
-                ),
-            )
-            for unit in whole
-            for number, (train, test) in enumerate(splits, start=1)
-        ]
-
-    def _keep_prefit(self, names: Sequence[str], estimators: Sequence[Any]) -> None:
-        fitted = {}
-        for name, estimator in zip(names, estimators, strict=True):
-            if estimator != "drop":
-                check_is_fitted(estimator)
-                fitted[name] = estimator
-        self.estimators_ = list(fitted.values())
-        self.dropped_, self.fit_times_ = [], {}
-        self._name_members(fitted)
-
-
-def _encode(y: Any) -> tuple[Any, tuple[int, ...]]:
-    """Classes as 0, 1, … as in `cross_val_predict`, and how many there are per output."""
-    y = np.asarray(y)
-    if y.ndim == 1:
-        classes, codes = np.unique(y, return_inverse=True)
-        # Codes that are there already keep their array, so that it is shared once.
-        return (y if np.array_equal(codes, y) else codes), (len(classes),)
-    columns = [np.unique(column, return_inverse=True) for column in y.T]
-    return np.stack([codes for _, codes in columns], axis=1), tuple(len(c) for c, _ in columns)
-
-
-def _in_order(parts: Sequence[Any], order: np.ndarray) -> Any:
-    """Predictions of all folds as one, in the order of rows."""
-    if sp.issparse(parts[0]):
-        return sp.vstack(parts, format=parts[0].format)[order]
-    if isinstance(parts[0], list):
-        return [np.concatenate(outputs)[order] for outputs in zip(*parts, strict=True)]
-    return np.concatenate(parts)[order]
 
 
 class StackingClassifier(sk.StackingClassifier, _PlannedStacking):

@@ -1,4 +1,4 @@
-"""scikit-learn's conformance suite for estimators, over our six classes."""
+"""scikit-learn's conformance suite for estimators, over our eight classes."""
 
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -24,6 +24,8 @@ ESTIMATORS = {
     "voting regressor": distml.VotingRegressor(REGRESSORS),
     "stacking classifier": distml.StackingClassifier(CLASSIFIERS, cv=3),
     "stacking regressor": distml.StackingRegressor(REGRESSORS, cv=3),
+    "selection classifier": distml.SelectionClassifier(CLASSIFIERS, cv=3),
+    "selection regressor": distml.SelectionRegressor(REGRESSORS, cv=3),
 }
 
 
