@@ -2,10 +2,9 @@
 
 `ShardedDataset.open` makes a manifest (schema, shards down to Parquet row groups, rows, bytes,
 fingerprint) from the files' footers; see `footer` for what that costs in each format. The manifest
-is a plain value: it can be pickled, sent to a worker, and each shard read there alone. Shards are
-ordered by path, then row group, whatever order the storage lists them in. Refused, naming the file:
-shards that are corrupt, truncated or half-written, and columns that are missing from a shard or
-change their type between shards (see `schema`).
+is a plain value, which a worker that is sent it reads shards by. They are ordered by path, then row
+group, whatever order the storage lists them in. Refused, naming the file: shards that are corrupt,
+truncated or half-written, or that miss a column or change its type (see `schema`).
 """
 
 import hashlib
@@ -13,9 +12,11 @@ import itertools
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 from pyarrow import fs
 
 from distml.data.footer import FORMATS, Footer, format_of, read_footer, sniff
@@ -159,6 +160,29 @@ class ShardedDataset:
         for index in range(len(self.shards)):
             yield self.read_shard(index, columns)
 
+    def iter_blocks(
+        self, index: int, columns: Sequence[str] | None = None, *, num_rows: int
+    ) -> Iterator[pa.Table]:
+        """Read one shard in blocks, so that it may be larger than memory.
+
+        Args:
+            index: its place in `shards`.
+            columns: the columns to read; all by default.
+            num_rows: rows of each block but the last, which may have fewer.
+
+        Raises:
+            DataError: as `read_shard`.
+        """
+        shard, names = self.shards[index], self._known(columns)
+        waiting = self.select(names).schema.empty_table()
+        with self._blaming(shard.path):
+            for batch in self._scanner([shard], names, num_rows).to_batches():
+                waiting = pa.concat_tables([waiting, self._whole(shard.path, batch, names)])
+                for _ in range(waiting.num_rows // num_rows):
+                    yield waiting[:num_rows]
+                    waiting = waiting[num_rows:]
+        yield from [waiting] if waiting.num_rows else []
+
     def to_table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read everything into one table, in the order of the shards.
 
@@ -180,31 +204,37 @@ class ShardedDataset:
 
     def _read(self, shards: Sequence[Shard], names: Sequence[str]) -> pa.Table:
         """Read shards of one file."""
-        file = shards[0].path
-        stored = pa.schema([self.schema.field(n) for n in names if n not in self.partitions.names])
-        table = self._read_file(file, [shard.row_group for shard in shards], stored)
-        rows = sum(shard.num_rows for shard in shards)
-        columns = dict(zip(stored.names, table.columns, strict=True))
-        for name, value in partition_values(file, self.partitions).items():
-            columns[name] = pa.repeat(pa.scalar(value, self.partitions.field(name).type), rows)
-        schema = pa.schema([self.schema.field(name) for name in names])
-        return pa.table([columns[name] for name in names], schema=schema)
+        with self._blaming(shards[0].path):
+            return self._whole(shards[0].path, self._scanner(shards, names).to_table(), names)
 
-    def _read_file(
-        self, file: str, row_groups: Sequence[int | None], schema: pa.Schema
-    ) -> pa.Table:
-        path = posixpath.join(self.root, file)
-        form = FORMATS[self.format]()
+    def _scanner(
+        self, shards: Sequence[Shard], names: Sequence[str], num_rows: int | None = None
+    ) -> ds.Scanner:
+        """What reads shards of one file, without the columns of its folders."""
+        path, form = posixpath.join(self.root, shards[0].path), FORMATS[self.format]()
+        groups = {"row_groups": [s.row_group for s in shards]} if self.format == "parquet" else {}
+        part = form.make_fragment(path, self.filesystem, **groups)
+        stored = pa.schema([self.schema.field(n) for n in names if n not in self.partitions.names])
+        ahead = {} if num_rows is None else {"batch_size": num_rows, "batch_readahead": 2}
+        return part.scanner(schema=stored, columns=stored.names, **ahead)
+
+    def _whole(self, file: str, rows: pa.Table | pa.RecordBatch, names: Sequence[str]) -> pa.Table:
+        """Rows of a file with the columns of its folders."""
+        columns = dict(zip(rows.schema.names, rows.columns, strict=True))
+        for name, value in partition_values(file, self.partitions).items():
+            kind = self.partitions.field(name).type
+            columns[name] = pa.repeat(pa.scalar(value, kind), rows.num_rows)
+        return pa.table([columns[name] for name in names], schema=self.select(names).schema)
+
+    @contextmanager
+    def _blaming(self, file: str) -> Iterator[None]:
+        """Turn what pyarrow says of an unreadable file into one line that names it."""
         try:
-            if self.format == "parquet":
-                part = form.make_fragment(path, self.filesystem, row_groups=list(row_groups))
-            else:
-                part = form.make_fragment(path, self.filesystem)
-            return part.to_table(schema=schema, columns=schema.names)
+            yield
         except (pa.ArrowException, OSError) as error:
             raise DataError(
-                f"{path}: cannot be read ({first_line(error)}); the shard is corrupt or has "
-                "changed: write it again and open the dataset anew"
+                f"{posixpath.join(self.root, file)}: cannot be read ({first_line(error)}); the "
+                "shard is corrupt or has changed: write it again and open the dataset anew"
             ) from error
 
 

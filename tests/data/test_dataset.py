@@ -77,6 +77,20 @@ def test_parquet_shards_are_row_groups(tmp_path):
     assert dataset.read_shard(2, ["f", "i"]).equals(TABLE.slice(60, 30).select(["f", "i"]))
 
 
+@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.parametrize("num_rows", [1, 7, 30, 1000])
+def test_blocks_of_a_shard_are_its_rows_in_order(tmp_path, suffix, num_rows):
+    folder = write_parts(tmp_path / "season=3", suffix, parts=2).parent
+    dataset = ShardedDataset.open(folder)
+    names = ["season", "s", "i"]
+    for index, shard in enumerate(dataset.shards):
+        blocks = list(dataset.iter_blocks(index, names, num_rows=num_rows))
+        assert pa.concat_tables(blocks).equals(dataset.read_shard(index, names))
+        sizes = [block.num_rows for block in blocks]
+        assert sizes[:-1] == [num_rows] * (shard.num_rows // num_rows - (sizes[-1] == num_rows))
+        assert sizes[-1] <= num_rows
+
+
 def test_manifest_is_made_without_reading_the_data(tmp_path):
     path = tmp_path / "one.parquet"
     pq.write_table(pa.table({"x": np.random.default_rng(0).normal(size=100_000)}), path)
