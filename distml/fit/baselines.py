@@ -4,19 +4,57 @@ A rule is a condition over columns. It becomes a model by looking up, in the tra
 label is on either side of the condition.
 """
 
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["RuleClassifier", "RuleRegressor", "constant"]
+from distml.data import evaluate_rule, rule_columns
+from distml.errors import UserError
+from distml.fit.leaderboard import Entry, fitted
+from distml.fit.tables import Parts
+
+__all__ = ["RuleClassifier", "RuleRegressor", "baselines", "constant", "holds"]
+
+
+def baselines(parts: Parts, rule: str | None, label: str) -> Iterator[Entry]:
+    """What every model has to beat, fitted on the training rows.
+
+    Args:
+        parts: The rows.
+        rule: A condition over columns, if there is one.
+        label: What is predicted, for the message.
+
+    Raises:
+        UserError: a rule, and more than two classes.
+    """
+    y, num_classes = parts.y("train"), parts.labels.num_classes
+    nothing = np.empty((len(y), 0))
+    yield fitted("constant", constant(classification=num_classes is not None), nothing, y)
+    if rule is None:
+        return
+    if num_classes not in (None, 2):
+        raise UserError(
+            f"rule={rule!r} decides between 2 classes, but label {label!r} has {num_classes}; "
+            "leave the rule out"
+        )
+    model = RuleRegressor() if num_classes is None else RuleClassifier()
+    yield fitted("rule", model, holds(parts, rule, "train"), y, needs="rule")
 
 
 def constant(*, classification: bool) -> BaseEstimator:
     """The model that always says the same: the classes' frequencies, or the mean."""
     return DummyClassifier(strategy="prior") if classification else DummyRegressor()
+
+
+def holds(parts: Parts, rule: str, name: str) -> np.ndarray:
+    """Where a rule holds in one part: bool array of shape (num_rows_of_part,)."""
+    columns = parts.table.select(list(rule_columns(rule)))
+    return evaluate_rule(rule, columns.take(pa.array(parts.rows[name])))
 
 
 class RuleClassifier(ClassifierMixin, BaseEstimator):

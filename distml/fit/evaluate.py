@@ -13,7 +13,7 @@ from sklearn.metrics import get_scorer, get_scorer_names
 from distml.errors import UserError
 from distml.fit.predictions import Predictions
 
-__all__ = ["check_metrics", "default_metrics", "score", "scores"]
+__all__ = ["check_metrics", "decisive_methods", "default_metrics", "score", "scores"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,19 +43,22 @@ def check_metrics(names: Sequence[str]) -> None:
             raise UserError(f"metrics: {name!r} is no scorer of scikit-learn; {hint}")
 
 
-def score(name: str, predicted: Predictions, y: np.ndarray, rows: np.ndarray) -> float | None:
-    """Score predictions of some rows by one of scikit-learn's scorers.
+def score(
+    name: str, predicted: Predictions, y: np.ndarray, rows: np.ndarray | None = None
+) -> float | None:
+    """Score predictions by one of scikit-learn's scorers.
 
     Args:
         name: The scorer.
         predicted: Predictions of all rows.
         y: Array of shape (n_rows,), the labels of all rows.
-        rows: Integer array of the rows to score, in which a row may stand twice.
+        rows: Integer array of the rows to score, in which a row may stand twice; `None` for all.
 
     Returns:
         The score, greater is better; `None` where the model cannot be scored so: a hard vote has no
         probabilities, a set may lack a class.
     """
+    rows = np.arange(len(y)) if rows is None else rows
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UndefinedMetricWarning)
@@ -68,5 +71,15 @@ def score(name: str, predicted: Predictions, y: np.ndarray, rows: np.ndarray) ->
 
 def scores(names: Sequence[str], predicted: Predictions, y: np.ndarray) -> dict[str, float | None]:
     """Score predictions of all rows by several scorers: name → score."""
-    rows = np.arange(len(y))
-    return {name: score(name, predicted, y, rows) for name in names}
+    return {name: score(name, predicted, y) for name in names}
+
+
+def decisive_methods(name: str, predicted: Predictions, y: np.ndarray) -> list[str]:
+    """The one kind of prediction that a scorer needs, or all if none is enough by itself."""
+    enough = (method for method in predicted.said if _can_score(name, predicted.only(method), y))
+    method = next(enough, None)
+    return list(predicted.said) if method is None else [method]
+
+
+def _can_score(name: str, predicted: Predictions, y: np.ndarray) -> bool:
+    return score(name, predicted, y) is not None

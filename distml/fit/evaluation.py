@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from distml.fit.bootstrap import LEVEL, Bootstrap
 from distml.fit.classification import describe_classes
 from distml.fit.predictions import Predictions
 from distml.fit.regression import describe_errors
+from distml.fit.slices import evaluate_slices
 
-__all__ = ["FORMAT", "Question", "evaluate_set"]
+__all__ = ["FORMAT", "Question", "evaluate_set", "plain_scores"]
 
 FORMAT = 1
 """Number of the file's format."""
@@ -51,17 +53,21 @@ class Question:
 
 
 def evaluate_set(
-    question: Question, predicted: Mapping[str, Predictions], y: np.ndarray
-) -> tuple[dict[str, Any], Bootstrap]:
+    question: Question,
+    predicted: Mapping[str, Predictions],
+    y: np.ndarray,
+    slices: Mapping[str, pa.ChunkedArray] | None = None,
+) -> dict[str, Any]:
     """Evaluate all models on one set.
 
     Args:
         question: What is predicted.
         predicted: Model → its predictions of n_rows rows; the first is the final model.
         y: Array of shape (n_rows,): positions in the classes, or numbers.
+        slices: Name → column of n_rows values to score slices by.
 
     Returns:
-        The set's entry of `evaluation.json` without `slices`, and the scores it was made from.
+        The set's entry of `evaluation.json`.
     """
     bootstrap = Bootstrap(predicted, y, question.metrics, question.seed)
     first, *others = predicted
@@ -80,4 +86,13 @@ def evaluate_set(
         entry |= describe_errors(predicted[first], y, question.seed)
     else:
         entry |= describe_classes(predicted[first], y, question.classes, question.cost)
-    return entry, bootstrap
+    sliced = evaluate_slices(question.metrics, predicted[first], y, slices or {}, question.seed)
+    return {**entry, "slices": sliced}
+
+
+def plain_scores(entry: Mapping[str, Any]) -> dict[str, dict[str, float | None]]:
+    """Model → scorer → score of a set's entry, without intervals."""
+    return {
+        model: {name: interval["value"] for name, interval in intervals.items()}
+        for model, intervals in entry["scores"].items()
+    }

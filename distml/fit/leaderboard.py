@@ -2,16 +2,18 @@
 
 import pickle
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from sklearn.base import BaseEstimator
 
-from distml.fit.predictions import Predictions
+from distml.fit.predictions import Predictions, predict_blocks
+from distml.fit.recipe import Recipe
 
-__all__ = ["Entry", "fitted", "leaderboard", "models", "named_apart", "size_bytes"]
+__all__ = ["Entry", "fitted", "leaderboard", "models", "named_apart", "predict_part", "size_bytes"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,10 +57,35 @@ def fitted(
     return Entry(name=name, kind="baseline", model=model, fit_seconds=seconds, needs=needs)
 
 
+def predict_part(
+    entries: Sequence[Entry], recipe: Recipe, rows: pa.Table, holds: np.ndarray | None
+) -> dict[str, Predictions]:
+    """What every model says of one part, which is encoded block by block.
+
+    Args:
+        entries: The models.
+        recipe: Whose encoder makes the matrix that models predict from.
+        rows: Features of the part.
+        holds: Where the rule holds, bool array of shape (n_rows,), if there is a rule.
+
+    Returns:
+        Name of the model → its predictions.
+    """
+    inputs: dict[str, Callable[[slice], Any]] = {
+        "matrix": lambda block: recipe.encode(rows[block]),
+        "nothing": lambda block: np.empty((block.stop - block.start, 0)),
+        "rule": lambda block: None if holds is None else holds[block],
+    }
+    pairs = [(entry.model, entry.needs) for entry in entries]
+    said = predict_blocks(pairs, inputs, rows.num_rows)
+    return {entry.name: each for entry, each in zip(entries, said, strict=True)}
+
+
 def leaderboard(
     entries: Sequence[Entry],
     predicted: Mapping[str, Mapping[str, Predictions]],
     scores: Mapping[str, Mapping[str, Mapping[str, float | None]]],
+    validation: Mapping[str, Mapping[str, float | None]],
 ) -> list[dict[str, Any]]:
     """Lay out what every entry reached on every test set.
 
@@ -66,10 +93,12 @@ def leaderboard(
         entries: The models.
         predicted: Test set → model → its predictions.
         scores: Test set → model → scorer → score.
+        validation: Model → scorer → score of rows left out in training.
 
     Returns:
         A row an entry, in their order: `model`, `kind`, `fit_s`, `predict_s` (seconds, the latter
-        over all test sets), `size_bytes`, and for each test set its scores by name.
+        over all test sets), `size_bytes`, `validation` where there is one, and for each test set
+        its scores by name.
     """
     return [
         {
@@ -78,6 +107,7 @@ def leaderboard(
             "fit_s": entry.fit_seconds,
             "predict_s": sum(said[entry.name].seconds for said in predicted.values()),
             "size_bytes": size_bytes(entry.model),
+            **({"validation": found} if (found := validation.get(entry.name)) else {}),
             **{name: dict(by_model[entry.name]) for name, by_model in scores.items()},
         }
         for entry in entries

@@ -79,6 +79,10 @@ class Predictions:
         """Class of the model."""
         return type(self._model).__name__
 
+    def only(self, method: str) -> "Predictions":
+        """These predictions, of a model that has no other method."""
+        return Predictions(self._model, {method: self.said[method]})
+
     def take(self, rows: Any) -> "Predictions":
         """The predictions of some of the rows."""
         return Predictions(self._model, {name: said[rows] for name, said in self.said.items()})
@@ -90,7 +94,10 @@ def blocks(num_rows: int, size: int = BLOCK_ROWS) -> list[slice]:
 
 
 def predict_blocks(
-    models: Sequence[tuple[BaseEstimator, str]], inputs: Mapping[str, Input], num_rows: int
+    models: Sequence[tuple[BaseEstimator, str]],
+    inputs: Mapping[str, Input],
+    num_rows: int,
+    methods: Sequence[str] | None = None,
 ) -> list[Predictions]:
     """Predict a set with several models; no more than a block of it is encoded at a time.
 
@@ -98,12 +105,13 @@ def predict_blocks(
         models: Fitted models, each with the name of the input that it predicts from.
         inputs: Name → function that gives this input for a range of rows.
         num_rows: Rows of the set.
+        methods: Which predictions to make; `None`: labels, and probabilities or else decisions.
 
     Returns:
         Predictions of each model, in the order of `models`.
     """
     said: list[dict[str, list[np.ndarray]]] = [
-        {name: [] for name in _methods(model)} for model, _ in models
+        {name: [] for name in methods or _methods(model)} for model, _ in models
     ]
     seconds = [0.0] * len(models)
     for block in blocks(num_rows):

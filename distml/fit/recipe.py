@@ -4,6 +4,7 @@ One decision: rows are Arrow tables up to here, whatever the encoder reads, and 
 is ever a matrix, except for the training rows, which estimators take whole.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -58,10 +59,10 @@ class Recipe:
         """The matrix of some rows, by the fitted encoder."""
         return self.encoder.transform(self._read(rows))
 
-    def predict(self, rows: pa.Table) -> Predictions:
-        """Predictions of the fitted estimator."""
+    def predict(self, rows: pa.Table, methods: Sequence[str] | None = None) -> Predictions:
+        """Predictions of the fitted estimator, by all methods if none are named."""
         inputs = {"matrix": lambda block: self.encode(rows[block])}
-        return predict_blocks([(self.estimator, "matrix")], inputs, rows.num_rows)[0]
+        return predict_blocks([(self.estimator, "matrix")], inputs, rows.num_rows, methods)[0]
 
     def _read(self, rows: pa.Table) -> Any:
         return rows if self.takes == "arrow" else rows.to_pandas()

@@ -6,32 +6,24 @@ encoder, a feature selection, a rule's two sides) is learnt from the training ro
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
-from distml.data import Encoder, ShardedDataset, Split, evaluate_rule, rule_columns
+from distml.data import Encoder, ShardedDataset, Split, rule_columns
 from distml.errors import UserError
-from distml.fit.baselines import RuleClassifier, RuleRegressor, constant
+from distml.fit.delivery import Delivery
 from distml.fit.evaluate import check_metrics, default_metrics
-from distml.fit.evaluation import Question, evaluate_set
-from distml.fit.leaderboard import Entry, fitted, leaderboard, models, named_apart
-from distml.fit.predictions import Predictions, predict_blocks
+from distml.fit.evaluation import Question
 from distml.fit.recipe import Recipe
-from distml.fit.summary import describe_data
 from distml.fit.tables import Parts, column_names, draw_rows, read_labels, split_table
+from distml.fit.trial import Trial
+from distml.fit.validation import check_sizes, cross_validate, learning_curve
 from distml.job import Result, RunContext
-from distml.runs.bundle import Model, save_model
-from distml.runs.paths import RunPaths
-from distml.runs.script import script_files
-from distml.runs.storage import open_storage
-from distml.runs.strict_json import dumps
 
 __all__ = ["Fit"]
 
@@ -70,6 +62,12 @@ class Fit:
     """What a false positive and a false negative cost, for the table of thresholds. `None`: 1."""
     units: str | None = None
     """Unit of the label, such as `"USD"`."""
+    slices: Sequence[str] = ()
+    """Columns by whose values test sets are also scored in parts; they need not be features."""
+    cross_validation: int | None = None
+    """Also score the recipe on so many folds of the training rows."""
+    learning_curve: Sequence[float] | bool = False
+    """Also fit on fewer training rows: numbers of rows, or shares up to 1.0; `True`: five."""
 
     def __post_init__(self) -> None:
         if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
@@ -80,6 +78,19 @@ class Fit:
         check_metrics(self.metrics)
         if self.rule is not None:
             rule_columns(self.rule)
+        self._check_evaluation()
+
+    def _check_evaluation(self) -> None:
+        if isinstance(self.slices, str):
+            raise UserError(f"slices={self.slices!r}: give a list, [{self.slices!r}]")
+        if self.cost is not None and not (len(self.cost) == 2 and min(self.cost) >= 0):
+            raise UserError(
+                f"cost={self.cost!r}: give what a false positive and a false negative cost, "
+                "two numbers that are not negative"
+            )
+        if self.cross_validation is not None and self.cross_validation < 2:
+            raise UserError(f"cross_validation={self.cross_validation} must be at least 2 folds")
+        check_sizes(self.learning_curve)
 
     def run(self, context: RunContext) -> Result:
         """Do the work in a run.
@@ -101,50 +112,33 @@ class Fit:
         with clock.phase("fit"):
             recipe.estimator.fit(X, y)
         del X
-        with clock.phase("evaluate"):
-            entries = named_apart(
-                [*models(recipe.estimator, clock.seconds["fit"]), *self._baselines(parts)]
-            )
-            predicted = {
-                name: self._predicted(entries, parts, name, columns, recipe) for name in parts.tests
-            }
-            evaluation, scores = self._evaluation(parts, columns, predicted, context.seed)
-            table = leaderboard(entries, predicted, scores)
-        with clock.phase("save"):
-            run = RunPaths(context.run_uri)
-            open_storage(context.run_uri).write(RunPaths("").evaluation, dumps(evaluation).encode())
-            about = {
-                "data": {"uri": dataset.uri, "fingerprint": dataset.fingerprint},
-                "scores": {name: table[0][name] for name in parts.tests},
-            }
-            model = replace(
-                self._model(dataset, columns, parts, recipe),
-                metadata={"run": context.run_id, **about},
-            )
-            unseen = parts.features(parts.tests[0], columns)
-            save_model(
-                run.bundle,
-                model,
-                golden=unseen,
-                card=self._card(about["data"], parts, table, evaluation),
-                profile_rows=parts.features("train", columns),
-                unseen_rows=unseen,
-                files=script_files(context.run_uri),
-            )
-        return Result(
-            metrics={name: table[0][name] for name in parts.tests},
-            table=table,
-            artifacts={"bundle": "bundle", "evaluation": RunPaths("").evaluation},
-            details={
-                "data": {"uri": dataset.uri, "fingerprint": dataset.fingerprint},
-                "rows": {name: len(rows) for name, rows in parts.rows.items()},
-                "split": self.split.describe(),
-                "rule": self.rule,
-                "features": list(columns),
-                "matrix": list(map(str, recipe.encoder.get_feature_names_out())),
-                "seconds": clock.seconds,
-            },
+        trial = Trial(
+            question=self._question(parts, context.seed),
+            recipe=recipe,
+            parts=parts,
+            columns=columns,
+            rule=self.rule,
+            slices=self.slices,
         )
+        with clock.phase("evaluate"):
+            entries = trial.entries(clock.seconds["fit"])
+            predicted = trial.predict(entries)
+            evaluation = trial.evaluate(predicted)
+        with clock.phase("explain"):
+            evaluation |= trial.explain()
+        evaluation |= self._refitted(trial, clock)
+        with clock.phase("save"):
+            table = trial.leaderboard(entries, predicted, evaluation)
+            delivery = Delivery(trial=trial, dataset=dataset, split=self.split.describe())
+            delivery.write(context, table, evaluation)
+        return delivery.result(table, evaluation, clock.seconds)
+
+    def plan(self, context: RunContext) -> dict[str, Any]:
+        """Say what a run would take; see `plan_fit`."""
+        # Only here: no run needs what a plan does.
+        from distml.fit.planning import plan_fit
+
+        return plan_fit(self, context)
 
     def _open(self) -> ShardedDataset:
         return (
@@ -152,7 +146,8 @@ class Fit:
         )
 
     def _parts(self, dataset: ShardedDataset, columns: Sequence[str], seed: int) -> Parts:
-        needed = {*columns, self.label, *(rule_columns(self.rule) if self.rule else ())}
+        needed = {*columns, self.label, *self.slices}
+        needed |= set(rule_columns(self.rule) if self.rule else ())
         split_columns = self.split.columns
         needed |= set(dataset.schema.names if split_columns is None else split_columns)
         order = [name for name in dataset.schema.names if name in needed]
@@ -164,36 +159,9 @@ class Fit:
         folds = self.estimator.get_params().get("cv")
         return split_table(table, labels, self.split, folds if isinstance(folds, int) else None)
 
-    def _predicted(
-        self,
-        entries: Sequence[Entry],
-        parts: Parts,
-        name: str,
-        columns: Sequence[str],
-        recipe: Recipe,
-    ) -> dict[str, Predictions]:
-        """What every model of the leaderboard says of one test set."""
-        rows = parts.features(name, columns)
-        holds = None if self.rule is None else self._holds(parts, name)
-        inputs: dict[str, Callable[[slice], Any]] = {
-            "matrix": lambda block: recipe.encode(rows[block]),
-            "nothing": lambda block: np.empty((block.stop - block.start, 0)),
-            "rule": lambda block: holds if holds is None else holds[block],
-        }
-        pairs = [(entry.model, entry.needs) for entry in entries]
-        said = predict_blocks(pairs, inputs, rows.num_rows)
-        return {entry.name: each for entry, each in zip(entries, said, strict=True)}
-
-    def _evaluation(
-        self,
-        parts: Parts,
-        columns: Sequence[str],
-        predicted: Mapping[str, Mapping[str, Predictions]],
-        seed: int,
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What goes into `evaluation.json`, and scores by test set, model and scorer."""
+    def _question(self, parts: Parts, seed: int) -> Question:
         classes = parts.labels.classes
-        question = Question(
+        return Question(
             label=self.label,
             classes=None if classes is None else classes.tolist(),
             metrics=tuple(self.metrics) or default_metrics(parts.labels.num_classes),
@@ -201,78 +169,34 @@ class Fit:
             units=self.units,
             seed=seed,
         )
-        sets, scores = {}, {}
-        for name, said in predicted.items():
-            sets[name], bootstrap = evaluate_set(question, said, parts.y(name))
-            scores[name] = bootstrap.values
-        return {
-            **question.head(next(iter(said))),
-            "sets": sets,
-            "data": describe_data(parts, columns),
-        }, scores
 
-    def _baselines(self, parts: Parts) -> Iterator[Entry]:
-        y, num_classes = parts.y("train"), parts.labels.num_classes
-        nothing = np.empty((len(y), 0))
-        yield fitted("constant", constant(classification=num_classes is not None), nothing, y)
-        if self.rule is None:
-            return
-        if num_classes not in (None, 2):
-            raise UserError(
-                f"rule={self.rule!r} decides between 2 classes, but label {self.label!r} has "
-                f"{num_classes}; leave the rule out"
-            )
-        rule = RuleRegressor() if num_classes is None else RuleClassifier()
-        yield fitted("rule", rule, self._holds(parts, "train"), y, needs="rule")
-
-    def _model(
-        self, dataset: ShardedDataset, columns: Sequence[str], parts: Parts, recipe: Recipe
-    ) -> Model:
-        read = set(getattr(recipe.encoder, "feature_names_in_", columns))
-        classes = parts.labels.classes
-        return Model(
-            estimator=recipe.estimator,
-            encoder=recipe.encoder,
-            schema=dataset.select([name for name in columns if name in read]).schema,
-            label=self.label,
-            task="regression" if classes is None else "classification",
-            classes=None if classes is None else classes.tolist(),
-            takes=recipe.takes,
-        )
-
-    def _card(
-        self,
-        data: Mapping[str, str],
-        parts: Parts,
-        table: Sequence[Mapping[str, Any]],
-        evaluation: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """What the model card says beyond the model; see `distml.runs.card`."""
-        return {
-            "data": {**data, "rows": {name: len(rows) for name, rows in parts.rows.items()}},
-            "split": self.split.describe(),
-            "table": table,
-            "evaluation": evaluation,
-            "units": self.units,
-        }
-
-    def _holds(self, parts: Parts, name: str) -> np.ndarray:
-        """Where the rule holds: bool array of shape (num_rows_of_part,)."""
-        assert self.rule is not None
-        columns = parts.table.select(list(rule_columns(self.rule)))
-        return evaluate_rule(self.rule, columns.take(pa.array(parts.rows[name])))
+    def _refitted(self, trial: Trial, clock: "_Clock") -> dict[str, Any]:
+        """What takes further fits, where it is asked for."""
+        found: dict[str, Any] = {"cross_validation": None, "learning_curve": None}
+        given = (trial.question, trial.recipe, trial.parts, trial.columns)
+        if self.cross_validation is not None:
+            with clock.phase("cross-validate"):
+                found["cross_validation"] = cross_validate(
+                    *given, folds=self.cross_validation, emit=clock.emit
+                )
+        if self.learning_curve:
+            with clock.phase("learning curve"):
+                found["learning_curve"] = learning_curve(
+                    *given, sizes=self.learning_curve, emit=clock.emit
+                )
+        return found
 
 
 class _Clock:
     """Seconds of each phase, said as events when it begins."""
 
     def __init__(self, context: RunContext) -> None:
-        self._emit = context.emit
+        self.emit = context.emit
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        self._emit("phase", name=name)
+        self.emit("phase", name=name)
         started = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - started

@@ -180,7 +180,7 @@ def test_only_so_many_rows_are_used(data, tmp_path):
     result, events = run(fit(data, rows=400), tmp_path)
     assert sum(result.details["rows"].values()) == 400
     phases = [fields["name"] for kind, fields in events if kind == "phase"]
-    assert phases == ["read", "encode", "fit", "evaluate", "save"]
+    assert phases == ["read", "encode", "fit", "evaluate", "explain", "save"]
 
 
 WRONG = {
