@@ -29,6 +29,7 @@ from distml.verbs.options import detach_option, on_option, run_argument, storage
 __all__ = ["cli", "main"]
 
 _VERBS: dict[str, str] = {
+    "plan": "plan",
     "compare": "compare",
 }
 """Name of a command → its module in `distml.verbs`, in the order of `--help`."""

@@ -12,43 +12,27 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 from bdb import BdbQuit
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from distml import jobfile, session
-from distml.errors import DistmlError, StorageError, UserError
-from distml.job import Job, Result, RunContext
+from distml import session
+from distml.errors import DistmlError, StorageError
+from distml.foresight import observed, write_plan
+from distml.job import Result, RunContext
 from distml.logfile import LogFile, collect_log
-from distml.machine import check_fits
 from distml.runs.events import use_events
 from distml.runs.lease import Lease
 from distml.runs.paths import RunPaths
-from distml.runs.provenance import host_facts, new_record
-from distml.runs.record import RunRecord, RunStatus
-from distml.runs.store import RunStore
+from distml.runs.record import RunStatus
 from distml.runs.units import use_units
 from distml.signals import Signals, Stopped
+from distml.start import Start, prepare
 
 __all__ = ["End", "Start", "drive", "main"]
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Start:
-    """A run that may start: nothing the user can get wrong is left to find."""
-
-    store: RunStore
-    record: RunRecord
-    source: str
-    """The job file's text."""
-    job: Job
-    is_new: bool
-    """Whether there is no run of that name yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             stack.callback(session.disconnect)
         try:
-            start = _prepare(options, stack)
+            start = prepare(options, stack)
+            if options.plan is not None:
+                write_plan(start, options.plan)
+                return 0
             end = drive(start, log, signals, take_output=options.take_output)
         except BaseException as error:
             end = _ended(signals.stopped() or error)
@@ -91,54 +78,19 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("job_file", nargs="?", help="the job file")
     what.add_argument("--resume", action="store_true", help="resume the run from its own copy")
+    what.add_argument("--again", metavar="RUN", help="do another run again, as this one")
     parser.add_argument("--storage", required=True, help="directory of runs")
     parser.add_argument("--run-id", required=True, help="name of the run")
     parser.add_argument("--launcher", required=True, help="who starts this, for the record")
     parser.add_argument("--inline", action="store_true", help="fit in this process, without Ray")
     parser.add_argument("--take-output", action="store_true", help="send output to the run's log")
+    parser.add_argument("--fresh", action="store_true", help="use no fits of other runs")
+    parser.add_argument("--against", action="store_true", help="compare with the model of RUN")
+    parser.add_argument("--warm", action="store_true", help="start from the model of RUN")
+    parser.add_argument("--plan", metavar="FILE", help="run nothing: write what it would take")
     parser.epilog = "What follows `--` is the job's own command line."
     own = list(argv[: argv.index("--")] if "--" in argv else argv)
     return parser.parse_args(own, argparse.Namespace(arguments=argv[len(own) + 1 :]))
-
-
-def _prepare(options: argparse.Namespace, stack: contextlib.ExitStack) -> Start:
-    """Find out everything that can be found out before a run exists.
-
-    Raises:
-        UserError: the job file, its parameters, its data or its resources are wrong.
-    """
-    store = RunStore(options.storage)
-    if options.resume:
-        record = _resumable(store, options)
-        loaded = jobfile.load(
-            stack.enter_context(_copy_of_job(store, record)), folder=Path(record.job_file).parent
-        )
-        values = loaded.bind(record.parameters)
-    else:
-        loaded = jobfile.load(options.job_file)
-        values = loaded.bind(options.arguments)
-        record = new_record(
-            job_file=str(loaded.path.absolute()),
-            parameters=loaded.to_json(values),
-            launcher=options.launcher,
-            run_id=options.run_id,
-        )
-    stack.enter_context(_importable_by_workers(Path(record.job_file).parent))
-    job = loaded.build(values)
-    # A Ray that is joined has other machines.
-    if not os.environ.get("RAY_ADDRESS"):
-        check_fits(job.resources, host_facts())
-    record = replace(record, seed=job.seed, resources=asdict(job.resources))
-    return Start(
-        store=store, record=record, source=loaded.source, job=job, is_new=not options.resume
-    )
-
-
-def _resumable(store: RunStore, options: argparse.Namespace) -> RunRecord:
-    record = store.load(options.run_id)
-    if record.status is RunStatus.SUCCEEDED:
-        raise UserError(f"run {record.run_id} has succeeded: nothing to resume; start a new run")
-    return replace(record, launcher=options.launcher)
 
 
 def drive(
@@ -193,12 +145,13 @@ def _carry_out(start: Start, signals: Signals, listener: Callable[..., None] | N
                 seed=job.seed,
                 resources=job.resources,
                 emit=emit,
+                former=start.former,
             )
             limits = session.limited(
                 num_cpus=job.resources.num_cpus, memory_bytes=job.resources.memory_bytes
             )
-            with limits, use_units(store.units), use_events(emit):
-                result = job.task.run(context)
+            with limits, use_units(start.units or store.units), use_events(emit):
+                result = observed(start, lambda: job.task.run(context))
         return End(exit_code=0, status=RunStatus.SUCCEEDED, result=result)
     except BaseException as error:
         end = _ended(signals.stopped() or error)
@@ -258,33 +211,6 @@ def _report(start: Start) -> None:
         write_report(start.store, start.record.run_id)
     except Exception as error:
         _LOG.warning("no report: %s", error, exc_info=error)
-
-
-@contextlib.contextmanager
-def _copy_of_job(store: RunStore, record: RunRecord) -> Iterator[Path]:
-    """The run's own copy of the job file, as a file of this machine."""
-    there = Path(store.paths(record.run_id).job_source)
-    if there.is_file():
-        yield there
-        return
-    with tempfile.TemporaryDirectory(prefix="distml-job-") as folder:
-        here = Path(folder, record.job_source)
-        here.write_text(store.job_source(record.run_id), encoding="utf-8")
-        yield here
-
-
-@contextlib.contextmanager
-def _importable_by_workers(folder: Path) -> Iterator[None]:
-    """Let processes started from here import the modules beside the job file, as this one does."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder), before)))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
 
 
 def _interrupt() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from distml.errors import UserError
 
-__all__ = ["Job", "Resources", "Result", "RunContext", "Task"]
+__all__ = ["Former", "Job", "Resources", "Result", "RunContext", "Task"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +35,18 @@ class Resources:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Former:
+    """The model that an earlier run of the job left, to be held against the new one."""
+
+    run_id: str
+    """Name of that run."""
+    bundle: str
+    """Folder of its model."""
+    warm: bool
+    """Whether the new model starts from it instead of from nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunContext:
     """What a task may know of the run it is part of."""
 
@@ -48,6 +60,8 @@ class RunContext:
     """What the run may use."""
     emit: Callable[..., None]
     """`emit(kind, **fields)` appends an event to the run's `events.jsonl`."""
+    former: Former | None = None
+    """What the new model is held against, where a run is a retraining."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -67,6 +67,18 @@ class JobFile:
         defaults = {p.name: p.default for p in self.parameters if p.settable and not p.required}
         return defaults | values
 
+    def rebind(self, recorded: Mapping[str, Any], changes: Sequence[str] = ()) -> dict[str, Any]:
+        """Take a record's values back, some of them changed.
+
+        Args:
+            recorded: Such as `{"rows": 50000, "data": "january"}`.
+            changes: Such as `["--data", "february"]`.
+
+        Raises:
+            UserError: an unknown or ill-typed parameter, or one that is missing.
+        """
+        return self.bind({**recorded, **self.to_json(self._from_line(changes))})
+
     def build(self, values: Mapping[str, Any]) -> Job:
         """Call `job()`.
 

@@ -29,8 +29,11 @@ LAYERS: dict[str, set[str]] = {
     "fit": {"data", "errors", "job", "runs"},
     "ensemble": {"data", "errors", "job", "runs", "session"},
     "launch": {"errors", "job", "runs"},
+    "predict": {"data", "errors", "job", "runs", "session"},
+    "start": {"errors", "job", "jobfile", "machine", "runs"},
+    "foresight": {"errors", "job", "machine", "runs", "start"},
     "driver": {
-        "errors", "job", "jobfile", "logfile", "machine", "report", "runs", "session", "signals",
+        "errors", "foresight", "job", "logfile", "report", "runs", "session", "signals", "start",
     },
     "interactive": {
         "driver", "errors", "job", "logfile", "machine", "report", "runs", "signals",
@@ -55,6 +58,7 @@ LIBRARIES: dict[str, set[str]] = {
     "ensemble": _NUMERIC
     | {"cloudpickle", "joblib", "psutil", "ray", "rich", "threadpoolctl", "xgboost"},
     "launch": {"psutil"},
+    "predict": {"pyarrow", "ray", "threadpoolctl"},
     "driver": {"ray"},
     "verbs": {"click"},
     "cli": {"click"},

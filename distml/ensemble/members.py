@@ -168,6 +168,12 @@ class Unit:
         """Member and part, for people."""
         return f"{self.member}, {self.part}"
 
+    @property
+    def num_rows(self) -> int:
+        """Rows it learns from, before a bootstrap draws among them."""
+        fold = self.out_of_fold
+        return self.view.num_rows if fold is None else len(fold.train)
+
     def training_data(self) -> tuple[View, dict[str, Any]]:
         """What `fit` is given: rows of the fold or draw, and parameters aligned to them."""
         view, params = self.view, dict(self.fit_params)

@@ -271,7 +271,8 @@ class Schedule:
             self._advance(node, [outcome for outcome in node.outcomes if outcome is not None])
 
     def _report(self, kind: str, ticket: _Ticket, **fields: Any) -> None:
-        emit(kind, unit=ticket.name, member=ticket.unit.member, **fields)
+        unit = ticket.unit
+        emit(kind, unit=ticket.name, member=unit.member, rows=unit.num_rows, **fields)
 
 
 def _max_cpus(ensemble: Any, total: int) -> float:

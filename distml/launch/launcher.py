@@ -38,7 +38,11 @@ class LaunchRequest:
     run_id: str
     """Name of the run."""
     job_file: str | None = None
-    """The job file. `None`: resume the run from its own copy."""
+    """The job file. `None`: resume the run from its own copy, or do `again` another."""
+    again: str | None = None
+    """The run to do again, as a new one, from its copy of the job file and its parameters."""
+    options: tuple[str, ...] = ()
+    """Further options of the driver, such as `("--fresh",)`."""
     arguments: tuple[str, ...] = ()
     """The job's own command line, such as `("--rows", "50000")`."""
     detach: bool = False
@@ -104,7 +108,11 @@ def launcher(name: str) -> Launcher:
 
 def driver_arguments(name: str, request: LaunchRequest, *options: str) -> tuple[str, ...]:
     """The command line of the driver, without the interpreter: the same for every launcher."""
-    job = ("--resume",) if request.job_file is None else (request.job_file,)
+    job: tuple[str, ...] = ("--resume",)
+    if request.again is not None:
+        job = ("--again", request.again)
+    elif request.job_file is not None:
+        job = (request.job_file,)
     place = ("--storage", request.storage, "--run-id", request.run_id, "--launcher", name)
     rest = ("--", *request.arguments) if request.arguments else ()
-    return (*job, *place, *options, *rest)
+    return (*job, *place, *request.options, *options, *rest)

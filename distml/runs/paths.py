@@ -48,6 +48,11 @@ class RunPaths:
         return join_uri(self.root, "bundle")
 
     @property
+    def units(self) -> str:
+        """Folder of its own units, where it shares none with other runs."""
+        return join_uri(self.root, "units")
+
+    @property
     def evaluation(self) -> str:
         """What the model's scores rest on, as JSON: intervals, curves, slices."""
         return join_uri(self.root, "evaluation.json")

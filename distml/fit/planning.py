@@ -1,0 +1,247 @@
+"""What a fit would take, before it runs: units, rows, bytes, memory and time, each with its range.
+
+One decision: the task itself is run on a few sizes of sample, and each kind of fit and each phase
+gets a growth curve of its own (see `growth`); the fits are then laid out over the CPUs as the
+schedule would. What is asked of more rows than were measured is a range, not a number. Units that
+the storage has already are not taken off.
+
+Refuses what cannot run here: data or a peak that this machine's memory cannot hold.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from distml.data import ShardedDataset
+from distml.errors import DataError, DistmlError, UserError
+from distml.fit.growth import Estimate, expect, makespan, total
+from distml.fit.sampling import Sample, measure, resident_bytes
+from distml.fit.tables import column_names
+from distml.job import RunContext
+from distml.runs.provenance import host_facts
+
+__all__ = ["draw_up", "plan_fit", "sizes"]
+
+_FRACTIONS = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+_LEAST_ROWS = 500
+_NUM_SIZES = 3
+_START = Estimate(7.0, 4.0, 12.0)
+"""Seconds until Ray and its workers are there, on a laptop."""
+_LINEAR = (1.0,)
+
+
+def plan_fit(task: Any, context: RunContext, *, budget_s: float = 30.0) -> dict[str, Any]:
+    """Measure a `Fit` on samples and say what all of it would take.
+
+    Args:
+        task: The `Fit`.
+        context: Of the run that is planned; nothing is written there.
+        budget_s: Seconds the samples may take; those of the first three sizes may exceed it.
+
+    Returns:
+        The plan as JSON: `rows`, `columns`, `stored_bytes`, `table_bytes`, `num_cpus`, `members`,
+        `stages`, `phases`, `seconds`, `memory`, `measured`.
+
+    Raises:
+        UserError: it cannot run here; the message names the shortfall.
+        DataError: the data lacks a column or rows, or cannot be learnt from.
+    """
+    given = isinstance(task.data, ShardedDataset)
+    dataset = task.data if given else ShardedDataset.open(task.data)
+    columns = dataset.select([*column_names(dataset, task.label, task.features), task.label])
+    rows = dataset.num_rows if task.rows is None else min(task.rows, dataset.num_rows)
+    table_bytes = _table_bytes(dataset, columns.schema.names)
+    host = host_facts()
+    memory_bytes = min(host["memory_bytes"], context.resources.memory_bytes or 2**63)
+    _check_memory("the rows alone take", table_bytes, memory_bytes)
+    base_bytes = resident_bytes()
+    samples = _samples(replace(task, data=dataset), rows, context, budget_s)
+    num_cpus = context.resources.num_cpus or host["cpus"]
+    plan = draw_up(samples, rows, num_cpus, base_bytes=base_bytes)
+    _check_memory("it takes at least", plan["memory"]["peak_bytes"]["low"], memory_bytes)
+    return {
+        "rows": rows,
+        "columns": len(columns.schema.names) - 1,
+        "stored_bytes": dataset.num_bytes,
+        "table_bytes": table_bytes,
+        "available_bytes": memory_bytes,
+        **plan,
+    }
+
+
+def draw_up(
+    samples: Sequence[Sample], rows: int, num_cpus: int, *, base_bytes: int
+) -> dict[str, Any]:
+    """Extend samples to all rows.
+
+    Args:
+        samples: What was measured, the smallest first; at least one.
+        rows: Rows of the run.
+        num_cpus: CPUs the fits are spread over.
+        base_bytes: Memory of a process that has the libraries loaded and no data.
+
+    Returns:
+        The part of the plan that follows from samples; see `plan_fit`.
+    """
+    last = samples[-1]
+    kinds = Counter(fit.kind for fit in last.fits)
+    seconds = {kind: _of_kind(samples, rows, kind, "seconds", None) for kind in kinds}
+    peaks = {kind: _of_kind(samples, rows, kind, "peak_bytes", _LINEAR) for kind in kinds}
+    phases = {name: _of_phase(samples, rows, name) for name in last.phases}
+    stages = _stages(last)
+    fits = _laid_out(stages, seconds, num_cpus)
+    start = _START if kinds else Estimate(0.0, 0.0, 0.0)
+    memory = _memory(samples, rows, stages, peaks, num_cpus=num_cpus, base_bytes=base_bytes)
+    return {
+        "num_cpus": num_cpus,
+        "members": [
+            {
+                "fit": kind,
+                "units": count,
+                "rows": round(_mean_rows(last, kind) * rows / last.rows),
+                "seconds": asdict(seconds[kind]),
+                "peak_bytes": asdict(peaks[kind]),
+            }
+            for kind, count in kinds.items()
+        ],
+        "stages": [len(stage) for stage in stages],
+        "phases": {name: asdict(phase) for name, phase in phases.items()},
+        "fits_seconds": asdict(fits),
+        "seconds": asdict(total([start, fits, *phases.values()])),
+        "memory": {"peak_bytes": asdict(memory)},
+        "measured": [{"rows": sample.rows, "seconds": sample.seconds} for sample in samples],
+    }
+
+
+def sizes(rows: int) -> list[int]:
+    """Sizes to measure, the smallest first: fractions of the rows, but none of very few.
+
+    Args:
+        rows: Rows of the run.
+    """
+    enough = [round(part * rows) for part in _FRACTIONS if round(part * rows) >= _LEAST_ROWS]
+    return enough if len(enough) >= _NUM_SIZES else [round(rows / 4), round(rows / 2), rows]
+
+
+def _samples(task: Any, rows: int, context: RunContext, budget_s: float) -> list[Sample]:
+    """Measure sizes while the budget lasts; what is too small a sample for the task is left out."""
+    samples: list[Sample] = []
+    refused: DistmlError | None = None
+    started, one_thread, took = time.perf_counter(), None, 0.0
+    for size in sizes(rows):
+        spent = time.perf_counter() - started
+        if len(samples) >= _NUM_SIZES and spent + 2.5 * took > budget_s:
+            break
+        begun = time.perf_counter()
+        try:
+            if one_thread is None:
+                # The first run also loads what is loaded once, and tells who has the threads.
+                one_thread = bool(measure(task, size, context, one_thread=False).fits)
+            samples.append(measure(task, size, context, one_thread=one_thread))
+        except DistmlError as error:
+            refused = error
+        took = time.perf_counter() - begun
+    if not samples and refused is not None:
+        raise refused
+    return samples
+
+
+def _expect(
+    samples: Sequence[Sample],
+    rows: int,
+    cost: Callable[[Sample], float],
+    exponents: Sequence[float] | None = None,
+) -> Estimate:
+    measured = [sample.rows for sample in samples]
+    return expect(measured, [cost(sample) for sample in samples], rows, exponents=exponents)
+
+
+def _of_phase(samples: Sequence[Sample], rows: int, name: str) -> Estimate:
+    """Seconds of a phase beside its members' fits; all but learning grows in proportion."""
+    exponents = None if name == "fit" else _LINEAR
+    return _expect(samples, rows, lambda sample: sample.phases.get(name, 0.0), exponents)
+
+
+def _of_kind(
+    samples: Sequence[Sample], rows: int, kind: str, what: str, exponents: Sequence[float] | None
+) -> Estimate:
+    """The mean cost of a fit of one kind."""
+
+    def mean(sample: Sample) -> float:
+        costs = [getattr(fit, what) for fit in sample.fits if fit.kind == kind]
+        return sum(costs) / max(len(costs), 1)
+
+    return _expect(samples, rows, mean, exponents)
+
+
+def _mean_rows(sample: Sample, kind: str) -> float:
+    rows = [fit.rows for fit in sample.fits if fit.kind == kind]
+    return sum(rows) / len(rows)
+
+
+def _stages(sample: Sample) -> list[list[str]]:
+    """Kinds of the fits of each stage."""
+    stages: dict[int, list[str]] = defaultdict(list)
+    for fit in sample.fits:
+        stages[fit.stage].append(fit.kind)
+    return [stages[stage] for stage in sorted(stages)]
+
+
+def _laid_out(
+    stages: Sequence[Sequence[str]], seconds: Mapping[str, Estimate], num_cpus: int
+) -> Estimate:
+    """Wall time of all fits on the CPUs, stage after stage."""
+
+    def wall(bound: str) -> float:
+        return sum(
+            makespan([getattr(seconds[kind], bound) for kind in stage], num_cpus)
+            for stage in stages
+        )
+
+    return Estimate(wall("value"), wall("low"), wall("high"))
+
+
+def _memory(
+    samples: Sequence[Sample],
+    rows: int,
+    stages: Sequence[Sequence[str]],
+    peaks: Mapping[str, Estimate],
+    *,
+    num_cpus: int,
+    base_bytes: int,
+) -> Estimate:
+    """The driver, and beside it the workers with the largest fits and the matrix they share."""
+    driver = _expect(samples, rows, lambda sample: sample.driver_bytes, _LINEAR)
+    if not stages:
+        return driver
+    shared = _expect(samples, rows, lambda sample: sample.matrix_bytes, _LINEAR)
+    num_workers = min(num_cpus, max(map(len, stages)))
+    workers = Estimate(*[float(num_workers * base_bytes)] * 3)
+    largest = sorted(
+        (peaks[kind] for stage in stages for kind in stage), key=lambda e: e.value, reverse=True
+    )
+    return total([driver, shared, workers, *largest[:num_workers]])
+
+
+def _table_bytes(dataset: ShardedDataset, names: Sequence[str]) -> int:
+    """Bytes of all rows as Arrow, told from the first shard."""
+    if not dataset.num_rows:
+        raise DataError(f"{dataset.uri} has no rows; there is nothing to learn")
+    first = next(index for index, shard in enumerate(dataset.shards) if shard.num_rows)
+    table = dataset.read_shard(first, list(names))
+    return round(table.nbytes / table.num_rows * dataset.num_rows)
+
+
+def _check_memory(what: str, needed: float, there: int) -> None:
+    if needed > there:
+        short = needed - there
+        raise UserError(
+            f"this cannot run here: {what} {_gib(needed)}, this machine has {_gib(there)} of "
+            f"memory, {_gib(short)} too little; use fewer rows or a larger machine"
+        )
+
+
+def _gib(num_bytes: float) -> str:
+    return f"{num_bytes / 2**30:.1f} GiB"

@@ -1,0 +1,196 @@
+"""Run a task on few of its rows and note what each fit and each phase costs.
+
+One decision: the whole task is run as it is, only on fewer rows, and what it reports (phases, fits)
+is timed. So whatever a job does, cross-validation or a long evaluation included, is in the sample,
+and this module knows no estimator. Fits that would be spread over workers get one thread each here,
+as they do there.
+"""
+
+import dataclasses
+import re
+import resource
+import tempfile
+import threading
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sklearn.base import BaseEstimator, clone
+from threadpoolctl import threadpool_limits
+
+from distml.job import Result, RunContext
+from distml.runs.events import use_events
+
+__all__ = ["FitCost", "Sample", "measure", "resident_bytes"]
+
+_WATCH_S = 0.01
+_STATM = Path("/proc/self/statm")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitCost:
+    """One fit of an ensemble's member."""
+
+    kind: str
+    """Name of the unit with its numbers left out: fits of one kind cost alike."""
+    rows: int
+    """Rows it learnt from."""
+    stage: int
+    """Fits of a stage wait for all of the former one."""
+    seconds: float
+    """Wall time on one thread."""
+    peak_bytes: int
+    """Memory it added at its peak."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """What a task cost on some of its rows."""
+
+    rows: int
+    """Rows it was given."""
+    phases: Mapping[str, float]
+    """Phase → seconds of it that were no fit of a member."""
+    fits: tuple[FitCost, ...]
+    """Every fit of a member; empty for an estimator that is no ensemble of ours."""
+    driver_bytes: int
+    """Memory of the process at its peak outside of those fits."""
+    matrix_bytes: int
+    """The training matrix in double precision."""
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return sum(self.phases.values()) + sum(fit.seconds for fit in self.fits)
+
+
+def measure(task: Any, rows: int, context: RunContext, *, one_thread: bool) -> Sample:
+    """Run a task on `rows` of its rows, drawn by its seed.
+
+    Args:
+        task: A dataclass with `rows`, `estimator` and `run`, such as `Fit`.
+        rows: How many.
+        context: Of the run that is planned; nothing is written there.
+        one_thread: Fit on one thread, as a worker does.
+
+    Raises:
+        DistmlError: what the task raises, such as for a class that is too rare for a small sample.
+    """
+    estimator = _single_threaded(task.estimator) if one_thread else task.estimator
+    task = dataclasses.replace(task, rows=rows, estimator=estimator)
+    recorder = _Recorder()
+    with (
+        tempfile.TemporaryDirectory(prefix="distml-plan-") as folder,
+        warnings.catch_warnings(),
+        threadpool_limits(1) if one_thread else nullcontext(),
+        recorder.watching(),
+        use_events(recorder),
+    ):
+        warnings.simplefilter("ignore")
+        result = task.run(
+            dataclasses.replace(context, run_id="plan", run_uri=folder, emit=recorder)
+        )
+    return Sample(
+        rows=rows,
+        phases=recorder.phases(),
+        fits=tuple(recorder.fits),
+        driver_bytes=recorder.peak_bytes,
+        matrix_bytes=_matrix_bytes(result),
+    )
+
+
+def resident_bytes() -> int:
+    """Memory of this process now; 0 on systems without /proc."""
+    try:
+        return int(_STATM.read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+class _Recorder:
+    """Takes events and the process's memory down. Called by the task; watched by a thread."""
+
+    def __init__(self) -> None:
+        self.fits: list[FitCost] = []
+        self.peak_bytes = 0
+        self._events: dict[str, Callable[..., None]] = {
+            "phase": self._phase,
+            "plan": self._plan,
+            "unit_started": self._unit_started,
+            "unit_done": self._unit_done,
+        }
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._name, self._since = "start", time.perf_counter()
+        self._stage, self._num_planned = 0, 0
+        self._in_fit = False
+
+    def __call__(self, kind: str, **fields: Any) -> None:
+        take = self._events.get(kind)
+        if take is not None:
+            take(**fields)
+
+    def phases(self) -> dict[str, float]:
+        """Seconds of each phase without its fits."""
+        return {name: max(0.0, seconds) for name, seconds in self._seconds.items()}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Note the process's memory until the block ends, and count the last phase until then."""
+        stop = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(stop,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            self._phase("")
+            stop.set()
+            watcher.join()
+
+    def _watch(self, stop: threading.Event) -> None:
+        while not stop.wait(_WATCH_S):
+            if not self._in_fit:
+                self.peak_bytes = max(self.peak_bytes, resident_bytes())
+
+    def _phase(self, name: str, **_: Any) -> None:
+        now = time.perf_counter()
+        self._seconds[self._name] += now - self._since
+        self._name, self._since = name, now
+
+    def _plan(self, units: int, **_: Any) -> None:
+        # What is planned when all else is done has waited for it.
+        if self._num_planned and self._num_planned == len(self.fits):
+            self._stage += 1
+        self._num_planned += units
+
+    def _unit_started(self, **_: Any) -> None:
+        self._in_fit = True
+
+    def _unit_done(self, unit: str, rows: int, seconds: float, peak_bytes: int, **_: Any) -> None:
+        self._in_fit = False
+        self._seconds[self._name] -= seconds
+        self.fits.append(
+            FitCost(
+                kind=re.sub(r"\d+", "#", unit),
+                rows=rows,
+                stage=self._stage,
+                seconds=seconds,
+                peak_bytes=peak_bytes,
+            )
+        )
+
+
+def _single_threaded(estimator: BaseEstimator) -> BaseEstimator:
+    """A clone in which every `n_jobs` is 1."""
+    estimator = clone(estimator)
+    jobs = [name for name in estimator.get_params(deep=True) if name.split("__")[-1] == "n_jobs"]
+    return estimator.set_params(**dict.fromkeys(jobs, 1))
+
+
+def _matrix_bytes(result: Result) -> int:
+    details = result.details
+    return 8 * len(details.get("matrix", ())) * int(details.get("rows", {}).get("train", 0))

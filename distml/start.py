@@ -1,0 +1,162 @@
+"""From the driver's command line to a run that may start: what the user can get wrong comes out.
+
+One decision: a job comes from a file, from a run that is resumed, or from a run that is done again
+as a new one; all three end in the same value, so the driver does not ask which it was.
+"""
+
+import argparse
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from distml import jobfile
+from distml.errors import UserError
+from distml.job import Former, Job
+from distml.jobfile import JobFile
+from distml.machine import check_fits
+from distml.runs.plans import load_plan, plan_key
+from distml.runs.provenance import host_facts, new_record
+from distml.runs.record import RunRecord, RunStatus
+from distml.runs.store import RunStore
+from distml.runs.units import UnitStore
+
+__all__ = ["Start", "prepare"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """A run that may start: nothing the user can get wrong is left to find."""
+
+    store: RunStore
+    record: RunRecord
+    source: str
+    """The job file's text."""
+    job: Job
+    is_new: bool
+    """Whether there is no run of that name yet."""
+    former: Former | None = None
+    """The model the new one is held against, if there is one."""
+    units: UnitStore | None = None
+    """Where fits are kept. `None`: with those of all runs of the storage."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What its record's details say besides what the task does: its parent, what was predicted."""
+
+
+def prepare(options: argparse.Namespace, stack: contextlib.ExitStack) -> Start:
+    """Find out everything that can be found out before a run exists.
+
+    Args:
+        options: The driver's command line.
+        stack: Keeps what the run needs until it has ended.
+
+    Raises:
+        UserError: the job file, its parameters, its data or its resources are wrong.
+    """
+    store = RunStore(options.storage)
+    if options.resume or options.again:
+        record, loaded = _from_run(options, store, stack)
+    else:
+        loaded = jobfile.load(options.job_file)
+        values = loaded.bind(options.arguments)
+        record = _new(options, loaded, str(loaded.path.absolute()), loaded.to_json(values))
+    stack.enter_context(_importable_by_workers(Path(record.job_file).parent))
+    job = loaded.build(loaded.bind(record.parameters))
+    # A Ray that is joined has other machines.
+    if not os.environ.get("RAY_ADDRESS"):
+        check_fits(job.resources, host_facts())
+    parent = _parent(options, record)
+    notes = dict(_notes(store, record, loaded.source, parent))
+    return Start(
+        store=store,
+        record=replace(record, seed=job.seed, resources=asdict(job.resources), details=notes),
+        source=loaded.source,
+        job=job,
+        is_new=not options.resume,
+        former=_former(store, parent),
+        units=UnitStore(store.paths(record.run_id).units) if parent.get("fresh") else None,
+        notes=notes,
+    )
+
+
+def _from_run(
+    options: argparse.Namespace, store: RunStore, stack: contextlib.ExitStack
+) -> tuple[RunRecord, JobFile]:
+    """A run's own record to go on with, or a new one like it, and its copy of the job file."""
+    record = store.load(options.run_id if options.resume else options.again)
+    if options.resume and record.status is RunStatus.SUCCEEDED:
+        raise UserError(f"run {record.run_id} has succeeded: nothing to resume; start a new run")
+    copy = stack.enter_context(_copy_of_job(store, record))
+    loaded = jobfile.load(copy, folder=Path(record.job_file).parent)
+    if options.resume:
+        return replace(record, launcher=options.launcher), loaded
+    parameters = loaded.to_json(loaded.rebind(record.parameters, options.arguments))
+    return _new(options, loaded, record.job_file, parameters), loaded
+
+
+def _new(
+    options: argparse.Namespace, loaded: JobFile, job_file: str, parameters: Mapping[str, Any]
+) -> RunRecord:
+    return new_record(
+        job_file=job_file,
+        parameters=parameters,
+        launcher=options.launcher,
+        run_id=options.run_id,
+    )
+
+
+def _parent(options: argparse.Namespace, record: RunRecord) -> Mapping[str, Any]:
+    """The run that this one does again, and how; empty for one that has no parent."""
+    if options.resume:
+        found: Mapping[str, Any] = record.details.get("parent", {})
+        return found
+    how = {name: getattr(options, name) for name in ("fresh", "against", "warm")}
+    return {"run": options.again, **how} if options.again else {}
+
+
+def _former(store: RunStore, parent: Mapping[str, Any]) -> Former | None:
+    if not parent.get("against"):
+        return None
+    run_id = parent["run"]
+    return Former(run_id=run_id, bundle=store.paths(run_id).bundle, warm=parent["warm"])
+
+
+def _notes(
+    store: RunStore, record: RunRecord, source: str, parent: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    if parent:
+        yield "parent", dict(parent)
+    plan = load_plan(store.storage, plan_key(source, record.parameters))
+    if plan is not None:
+        peak = plan["memory"]["peak_bytes"]
+        yield "predicted", {"seconds": plan["seconds"], "peak_bytes": peak}
+
+
+@contextlib.contextmanager
+def _copy_of_job(store: RunStore, record: RunRecord) -> Iterator[Path]:
+    """The run's own copy of the job file, as a file of this machine."""
+    there = Path(store.paths(record.run_id).job_source)
+    if there.is_file():
+        yield there
+        return
+    with tempfile.TemporaryDirectory(prefix="distml-job-") as folder:
+        here = Path(folder, record.job_source)
+        here.write_text(store.job_source(record.run_id), encoding="utf-8")
+        yield here
+
+
+@contextlib.contextmanager
+def _importable_by_workers(folder: Path) -> Iterator[None]:
+    """Let processes started from here import the modules beside the job file, as this one does."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder), before)))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before

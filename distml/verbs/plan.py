@@ -1,0 +1,124 @@
+"""`distml plan`: what a job would take, before it runs.
+
+One decision: the plan is made by the driver, which alone runs job files; this command reads what it
+wrote. A job that cannot run is refused there, in one line, with exit code 2.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from distml.errors import UserError
+from distml.terminal import block, duration, table
+from distml.verbs.follow import width
+from distml.verbs.options import storage_option
+
+__all__ = ["command"]
+
+
+@click.command(
+    "plan",
+    context_settings={"ignore_unknown_options": True},
+    options_metavar="JOBFILE [OPTIONS] [JOB PARAMETERS]",
+)
+@click.argument("line", nargs=-1, type=click.UNPROCESSED, metavar="")
+@storage_option
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+def command(line: tuple[str, ...], storage: str, as_json: bool) -> int:
+    """Say what a job would take: fits, memory, time.
+
+    Runs it on a few small samples of its rows, for about half a minute. Its next run says what was
+    predicted beside what it took.
+    """
+    if not line or line[0].startswith("-"):
+        raise UserError("which job? say distml plan JOBFILE, such as distml plan jobs/x.py")
+    with tempfile.TemporaryDirectory(prefix="distml-plan-") as folder:
+        path = Path(folder, "plan.json")
+        code = subprocess.run(_driver(line, storage, path), stdout=sys.stderr).returncode
+        if code:
+            return code if code > 0 else 128 - code
+        text = path.read_text(encoding="utf-8")
+    click.echo(text if as_json else plan_text(json.loads(text), width()))
+    return 0
+
+
+def plan_text(plan: Mapping[str, Any], columns: int) -> str:
+    """A plan for people: data, fits, memory, time.
+
+    Args:
+        plan: As the driver wrote it.
+        columns: Width of the terminal.
+    """
+    sections = [block(dict(_facts(plan)), columns)]
+    if plan["members"]:
+        fits = [_fit_row(member) for member in plan["members"]]
+        sections.append(table(fits, columns))
+    sections.append(block(dict(_expectations(plan)), columns))
+    return "\n\n".join(sections)
+
+
+def _driver(line: tuple[str, ...], storage: str, path: Path) -> list[str]:
+    place = ["--storage", storage, "--run-id", "plan", "--launcher", "plan", "--inline"]
+    rest = ["--", *line[1:]] if line[1:] else []
+    return [sys.executable, "-m", "distml.driver", line[0], *place, "--plan", str(path), *rest]
+
+
+def _facts(plan: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield "job", plan["job"]
+    yield "rows", f"{plan['rows']:,}"
+    yield "columns", plan["columns"]
+    yield "bytes", f"{_size(plan['table_bytes'])} in memory, {_size(plan['stored_bytes'])} stored"
+    units = sum(plan["stages"])
+    if units:
+        order = " then ".join(map(str, plan["stages"]))
+        yield "fits", f"{units} on {plan['num_cpus']} CPUs: {order}"
+    else:
+        yield "fits", "one, in the driver"
+
+
+def _fit_row(member: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "fit": member["fit"],
+        "units": member["units"],
+        "rows": f"{member['rows']:,}",
+        "each": _time(member["seconds"]),
+        "memory": _size(member["peak_bytes"]["value"]),
+    }
+
+
+def _expectations(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    peak, there = plan["memory"]["peak_bytes"], plan["available_bytes"]
+    fits = "fits" if peak["high"] <= there else "may not fit"
+    yield (
+        "peak memory",
+        f"{_size(peak['value'])} ({_size(peak['low'])} to {_size(peak['high'])}); "
+        f"{fits} into {_size(there)}",
+    )
+    yield "time", _time(plan["seconds"])
+    phases = {name: span["value"] for name, span in plan["phases"].items() if span["value"] >= 0.1}
+    shares = {"fits": plan["fits_seconds"]["value"], **phases} if plan["members"] else phases
+    yield "of that", ", ".join(f"{name} {duration(value)}" for name, value in shares.items())
+    earlier = plan.get("earlier")
+    if earlier:
+        yield "earlier runs", f"{duration(earlier['seconds'])} ({', '.join(earlier['runs'])})"
+    sizes = ", ".join(f"{sample['rows']:,}" for sample in plan["measured"])
+    spent = duration(sum(sample["seconds"] for sample in plan["measured"]))
+    yield "measured", f"{sizes} rows in {spent}"
+
+
+def _time(span: Mapping[str, float]) -> str:
+    return f"{duration(span['value'])} ({duration(span['low'])} to {duration(span['high'])})"
+
+
+def _size(num_bytes: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if num_bytes < 1024:
+            return f"{num_bytes:.0f} {unit}"
+        num_bytes /= 1024
+    return f"{num_bytes:.1f} GiB"
