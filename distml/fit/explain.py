@@ -26,7 +26,7 @@ def explain(
     """Measure the importance of all columns and the dependence on the most important.
 
     Args:
-        question: What is predicted; importance goes by its first scorer.
+        question: What is predicted; importance goes by its first scorer that applies.
         recipe: Fitted.
         rows: The rows of a test set.
         y: Array of shape (n_rows,).
@@ -36,30 +36,33 @@ def explain(
         `importance` (`None` if the model cannot be scored so) and `dependence`.
     """
     columns = _columns_read(recipe, rows.column_names)
-    planned, metric = effort(rows.num_rows, len(columns)), question.metrics[0]
+    planned = effort(rows.num_rows, len(columns))
     sample = _sample(rows.num_rows, planned.num_rows, question.seed)
-    features = permutation_importance(
-        recipe,
-        rows.take(pa.array(sample)),
-        y[sample],
-        columns,
-        metric=metric,
-        repeats=planned.repeats,
-        seed=question.seed % 2**32,
-    )
-    first = [feature["feature"] for feature in features] or columns
+    importance = _importance(question, recipe, rows.take(pa.array(sample)), y[sample], columns)
+    first = [feature["feature"] for feature in importance["features"]] if importance else columns
     averaged = rows.take(pa.array(_sample(rows.num_rows, DEPENDENCE_ROWS, question.seed)))
-    importance = {
-        "set": set_name, "metric": metric, "repeats": planned.repeats, "features": features,
-    }  # fmt: skip
     return {
-        "importance": importance if features else None,
+        "importance": importance and {"set": set_name, **importance},
         "dependence": [
             entry
             for name in first[:_MOST_DEPENDENCES]
             for entry in partial_dependence(recipe, averaged, name, question.classes)
         ],
     }
+
+
+def _importance(
+    question: Question, recipe: Recipe, rows: pa.Table, y: np.ndarray, columns: Sequence[str]
+) -> dict[str, Any] | None:
+    """Importance by the first scorer that the model can be scored by."""
+    repeats = effort(rows.num_rows, len(columns)).repeats
+    for metric in question.metrics:
+        features = permutation_importance(
+            recipe, rows, y, columns, metric=metric, repeats=repeats, seed=question.seed % 2**32
+        )
+        if features:
+            return {"metric": metric, "repeats": repeats, "features": features}
+    return None
 
 
 def _columns_read(recipe: Recipe, names: Sequence[str]) -> list[str]:

@@ -73,7 +73,9 @@ def carry_out(
     report("plan", units=len(refits), cached=sum(found is not None for found in kept))
     results = []
     for refit, key, found in zip(refits, keys, kept, strict=True):
-        if found is None:
+        if found is not None:
+            report("unit_done", unit=refit.name, member=refit.name, seconds=0.0, cached=True)
+        else:
             found = _fit(refit, recipe, rows, y, metrics, report)
             if store is not None and key is not None:
                 store.put(key, found, {"member": refit.name})

@@ -56,23 +56,20 @@ class _Ranked:
 
     order: np.ndarray
     """Rows, the most probable first."""
-    ends: np.ndarray
-    """Where in `order` each group of equal rank ends."""
+    ends: np.ndarray | slice
+    """Where in `order` each group of equal rank ends; all, if no two are equal."""
     positive: np.ndarray
     """Bool array of shape (n_rows,), in the order of `order`."""
-    summed: Callable[[np.ndarray, np.ndarray], float]
-    """Takes drawn positives and drawn rows so far, at each end, and gives the score."""
+    summed: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    """Takes drawn positives and drawn rows so far, arrays of shape (n_resamples, n_groups), and
+    gives the scores."""
 
     def scores(self, counts: np.ndarray) -> np.ndarray:
-        return np.array([self._score(drawn) for drawn in counts])
-
-    def _score(self, drawn: np.ndarray) -> float:
-        drawn = drawn[self.order]
-        hits = np.cumsum(drawn * self.positive)[self.ends]
-        found = np.cumsum(drawn)[self.ends]
-        if not 0 < hits[-1] < found[-1]:
-            return float("nan")
-        return self.summed(hits, found)
+        drawn = counts.take(self.order, axis=1)
+        found = np.cumsum(drawn, axis=1)[:, self.ends]
+        hits = np.cumsum(drawn * self.positive, axis=1)[:, self.ends]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.summed(hits, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +135,7 @@ def _brier(predicted: Predictions, y: np.ndarray) -> Formula | None:
 
 
 def _ranked(
-    summed: Callable[[np.ndarray, np.ndarray], float],
+    summed: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> Callable[[Predictions, np.ndarray], Formula | None]:
     def make(predicted: Predictions, y: np.ndarray) -> Formula | None:
         ranking = predicted.ranking
@@ -159,22 +156,28 @@ def _ranked_each(predicted: Predictions, y: np.ndarray) -> Formula | None:
 
 
 def _in_order(
-    ranking: np.ndarray, positive: np.ndarray, summed: Callable[[np.ndarray, np.ndarray], float]
+    ranking: np.ndarray,
+    positive: np.ndarray,
+    summed: Callable[[np.ndarray, np.ndarray], np.ndarray],
 ) -> Formula:
     order = np.argsort(-ranking, kind="stable")
     last = np.append(np.diff(ranking[order]) != 0, True)
-    return _Ranked(order, np.flatnonzero(last), positive[order], summed)
+    ends = slice(None) if last.all() else np.flatnonzero(last)
+    return _Ranked(order, ends, positive[order], summed)
 
 
-def _area_under_roc(hits: np.ndarray, found: np.ndarray) -> float:
+def _area_under_roc(hits: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Trapezoids under the ROC curve (Fawcett 2006), which give ties one half."""
-    true, false = np.append(0, hits), np.append(0, found - hits)
-    return float(np.sum(np.diff(false) * (true[1:] + true[:-1])) / 2 / true[-1] / false[-1])
+    false = found - hits
+    # Twice the mean height of a step is what it ends with and what it began with.
+    heights = 2 * hits - np.diff(hits, axis=1, prepend=0)
+    area = np.sum(np.diff(false, axis=1, prepend=0) * heights, axis=1) / 2
+    return np.asarray(area / hits[:, -1] / false[:, -1])
 
 
-def _average_precision(hits: np.ndarray, found: np.ndarray) -> float:
+def _average_precision(hits: np.ndarray, found: np.ndarray) -> np.ndarray:
     precision = hits / np.maximum(found, 1)
-    return float(np.sum(np.diff(np.append(0, hits)) * precision) / hits[-1])
+    return np.asarray(np.sum(np.diff(hits, axis=1, prepend=0) * precision, axis=1) / hits[:, -1])
 
 
 def _of_classes(
