@@ -30,7 +30,10 @@ __all__ = ["cli", "main"]
 
 _VERBS: dict[str, str] = {
     "plan": "plan",
+    "reproduce": "reproduce",
     "compare": "compare",
+    "predict": "predict",
+    "evaluate": "evaluate",
 }
 """Name of a command → its module in `distml.verbs`, in the order of `--help`."""
 

@@ -39,7 +39,8 @@ LAYERS: dict[str, set[str]] = {
         "driver", "errors", "job", "logfile", "machine", "report", "runs", "signals",
     },
     # What a command starts beside runs; none knows a task.
-    "verbs": {"errors", "job", "jobfile", "launch", "runs", "terminal"},
+    "report": {"errors", "runs", "terminal"},
+    "verbs": {"errors", "job", "jobfile", "launch", "report", "runs", "terminal"},
     "cli": {"errors", "job", "jobfile", "launch", "runs", "terminal", "verbs"},
     "__main__": {"cli"},
 }
@@ -60,6 +61,7 @@ LIBRARIES: dict[str, set[str]] = {
     "launch": {"psutil"},
     "predict": {"pyarrow", "ray", "threadpoolctl"},
     "driver": {"ray"},
+    "report": {"jinja2", "markupsafe", "vl_convert"},
     "verbs": {"click"},
     "cli": {"click"},
 }

@@ -8,13 +8,22 @@ they do not tell who wrote the files.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from distml.errors import DataError, UserError
-from distml.runs.storage import Storage, shown
+from distml.runs.storage import Storage, open_storage, shown
 from distml.runs.strict_json import dumps, to_json
 
-__all__ = ["MANIFEST", "Complain", "read_files", "read_manifest", "seal", "write_manifest"]
+__all__ = [
+    "MANIFEST",
+    "Complain",
+    "bundle_hash",
+    "read_files",
+    "read_manifest",
+    "seal",
+    "write_manifest",
+]
 
 MANIFEST = "manifest.json"
 
@@ -116,6 +125,23 @@ def read_files(
         if hashlib.sha256(contents[name]).hexdigest() != facts["sha256"]:
             complain(_changed(storage, name))
     return contents
+
+
+def bundle_hash(uri: str | Path) -> str:
+    """Name a bundle by its content.
+
+    Args:
+        uri: the folder, a local path or a `pyarrow.fs` URI.
+
+    Returns:
+        The hash of its manifest: 64 hexadecimal characters.
+
+    Raises:
+        DataError: there is no bundle.
+        StorageError: the storage refuses.
+    """
+    manifest = read_manifest(open_storage(uri), lambda _: None)
+    return seal({name: value for name, value in manifest.items() if name != "sha256"})
 
 
 def seal(manifest: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from distml.errors import DataError, UserError
 from distml.runs.digest_code import is_installed_module
 
-__all__ = ["dump_estimator", "load_estimator"]
+__all__ = ["dump_estimator", "load_estimator", "reachable"]
 
 _TRUSTED = frozenset({
     "functools.partial",
@@ -120,6 +120,28 @@ def load_estimator(stored: str, content: bytes, *, trust: bool = False) -> Any:
     return estimator
 
 
+def reachable(value: Any) -> Iterator[Any]:
+    """Find every object inside another, once each.
+
+    Args:
+        value: an estimator, or a container of them.
+
+    Yields:
+        The value, and what can be reached through attributes and containers.
+
+    Raises:
+        Nothing.
+    """
+    waiting, seen = [value], set()
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen or isinstance(item, str | bytes | int | float | type | None):
+            continue
+        seen.add(id(item))
+        yield item
+        waiting.extend(_inside(item))
+
+
 def _strangers(types: list[str]) -> list[str]:
     return [name for name in types if name not in _TRUSTED and not _is_known_class(name)]
 
@@ -210,7 +232,7 @@ def _check_trees(estimator: Any) -> None:
     Raises:
         DataError: there is one.
     """
-    for owner in _walk(estimator):
+    for owner in reachable(estimator):
         state = getattr(owner, "__dict__", {})
         width = getattr(owner, "n_features_in_", None)  # a voting asks its first member
         for tree in _trees_of(state):
@@ -260,18 +282,6 @@ def _leads_onwards(children: Any, leaf: Any) -> bool:
 
 def _within(indices: Any, size: int) -> bool:
     return bool(np.all((indices >= 0) & (indices < size)))
-
-
-def _walk(value: Any) -> Iterator[Any]:
-    """Every object that can be reached through attributes and containers, once each."""
-    waiting, seen = [value], set()
-    while waiting:
-        item = waiting.pop()
-        if id(item) in seen or isinstance(item, str | bytes | int | float | type | None):
-            continue
-        seen.add(id(item))
-        yield item
-        waiting.extend(_inside(item))
 
 
 def _inside(item: Any) -> list[Any]:

@@ -1,0 +1,152 @@
+"""Predict one shard: block by block into a file of this machine, then in one step to its place.
+
+The one decision: a shard's file depends on the model, the rows and the columns kept alone, to the
+byte. Blocks have a fixed number of rows, and everything runs on one thread: scikit-learn's forests
+add up their trees in the order in which threads end. Shards run beside each other instead. Memory
+holds a block of rows with its matrix, and the predictions of one row group.
+"""
+
+import functools
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.types as pt
+from threadpoolctl import threadpool_limits
+
+from distml.data import ShardedDataset
+from distml.errors import DistmlError, StorageError
+from distml.predict.folder import KEY, Folder
+from distml.runs.bundle import Model, load
+from distml.runs.model_file import reachable
+
+__all__ = ["BLOCK_ROWS", "Predicted", "Work", "attempt_shard", "load_model", "predict_shard"]
+
+BLOCK_ROWS = 1 << 14
+"""Rows that are encoded and predicted at once."""
+
+_GROUP_BLOCKS = 16
+"""Blocks in a row group of the output: 262,144 rows, as `write_shards` has."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What a worker must know to predict any shard."""
+
+    bundle: str
+    """URI of the model."""
+    check: Literal["strict", "warn"]
+    """How to check it; see `load`."""
+    trust: bool
+    """Whether it may run code."""
+    data: ShardedDataset
+    """The rows, with the columns to read only."""
+    folder: Folder
+    """Where predictions go."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predicted:
+    """A shard that is done."""
+
+    index: int
+    """Which."""
+    seconds: float
+    """Wall time."""
+
+
+def predict_shard(work: Work, index: int) -> Predicted:
+    """Predict a shard and put its file.
+
+    Args:
+        work: model, rows, folder.
+        index: place of the shard in the data.
+
+    Returns:
+        What it took.
+
+    Raises:
+        DataError: the shard cannot be read, or is not what the model reads.
+        StorageError: the folder cannot be written, or the disk for temporary files is full.
+    """
+    started = time.perf_counter()
+    model = load_model(work.bundle, work.folder.bundle, work.check, trust=work.trust)
+    with threadpool_limits(1), tempfile.TemporaryDirectory(prefix="distml-predict-") as here:
+        path = Path(here, work.folder.name(index))
+        try:
+            _write(path, _blocks(model, work, index), _schema(model, work, index))
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be written ({error}); make room there") from error
+        work.folder.put(index, path)
+    return Predicted(index=index, seconds=time.perf_counter() - started)
+
+
+def attempt_shard(work: Work, index: int) -> Predicted | DistmlError:
+    """Predict a shard in a worker; an error comes back as a value that survives the journey."""
+    try:
+        return predict_shard(work, index)
+    except DistmlError as error:
+        return error
+    except Exception as error:
+        shard = work.data.shards[index]
+        said = " ".join(str(error).split())
+        return DistmlError(f"{shard.path}: predicting failed ({type(error).__name__}: {said})")
+
+
+@functools.lru_cache(maxsize=1)
+def load_model(uri: str, bundle: str, check: Literal["strict", "warn"], *, trust: bool) -> Model:
+    """Load the model, once in each process, set to one thread.
+
+    Args:
+        uri: where it is.
+        bundle: its hash, so that a process that lives on notices a new model in the same place.
+        check: see `load`.
+        trust: see `load`.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: it is refused.
+    """
+    model = load(uri, check=check, trust=trust)
+    for part in reachable([model.estimator, model.encoder]):
+        if getattr(part, "__dict__", {}).get("n_jobs") is not None:
+            part.n_jobs = 1
+    return model
+
+
+def _schema(model: Model, work: Work, index: int) -> pa.Schema:
+    kept = [work.data.schema.field(name) for name in work.folder.keep]
+    metadata = {KEY: work.folder.key(index).encode()}
+    return pa.schema([*kept, *model.output_schema], metadata=metadata)
+
+
+def _blocks(model: Model, work: Work, index: int) -> Iterator[pa.Table]:
+    for rows in work.data.iter_blocks(index, num_rows=BLOCK_ROWS):
+        outputs = model.outputs(rows)
+        columns: Mapping[str, Any] = {name: rows[name] for name in work.folder.keep}
+        yield pa.table({**columns, **dict(zip(outputs.column_names, outputs.columns, strict=True))})
+
+
+def _write(path: Path, blocks: Iterator[pa.Table], schema: pa.Schema) -> None:
+    with pq.ParquetWriter(
+        path,
+        schema,
+        compression="lz4",
+        use_dictionary=[field.name for field in schema if not pt.is_floating(field.type)],
+        write_page_checksum=True,
+    ) as writer:
+        waiting: list[pa.Table] = []
+        for block in blocks:
+            waiting.append(block.cast(schema))
+            if len(waiting) == _GROUP_BLOCKS:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting = []
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
