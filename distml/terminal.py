@@ -88,7 +88,7 @@ def scores_text(record: RunRecord, width: int) -> str:
     tests = dict.fromkeys(n for row in rows for n, value in row.items() if _is_scores(value))
     if not tests:
         return _section("scores", table(rows, inner) or block(flat(record.metrics), inner))
-    return "\n\n".join(_section(test, table(_of_one_test(rows, test), inner)) for test in tests)
+    return "\n\n".join(_section(test, table(_of_one_test(record, test), inner)) for test in tests)
 
 
 def job_help(job: "JobFile", width: int) -> str:
@@ -180,14 +180,26 @@ def _is_scores(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
-def _of_one_test(rows: Sequence[Mapping[str, Any]], test: str) -> list[dict[str, Any]]:
-    """Each model's name and kind, its scores on one test set, then its times."""
+def _of_one_test(record: RunRecord, test: str) -> list[dict[str, Any]]:
+    """Each model's name and kind, its scores on one test set, then its times and size."""
     laid = []
-    for row in rows:
-        plain = {name: value for name, value in row.items() if not _is_scores(value)}
-        words = {name: value for name, value in plain.items() if isinstance(value, str)}
-        laid.append({**words, **row.get(test, {}), **plain})
-    return laid
+    for row in record.table:
+        if test in row:
+            plain = {name: value for name, value in row.items() if not _is_scores(value)}
+            words = {name: value for name, value in plain.items() if isinstance(value, str)}
+            size = {"size": _size(plain.pop("size_bytes"))} if "size_bytes" in plain else {}
+            laid.append({**words, **row[test], **plain, **size})
+    return [*laid[:1], *_half_widths(record, test), *laid[1:]]
+
+
+def _half_widths(record: RunRecord, test: str) -> list[dict[str, Any]]:
+    """The line below the first model: how far its scores may be off by chance."""
+    halves = {
+        name: (interval["high"] - interval["low"]) / 2
+        for name, interval in record.details.get("intervals", {}).get(test, {}).items()
+        if interval["low"] is not None
+    }
+    return [{"model": "±", "kind": "95 %", **halves}] if halves else []
 
 
 def _run_row(record: RunRecord) -> dict[str, Any]:
@@ -240,6 +252,17 @@ def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_text, value))
     return " ".join(str(value).split())
+
+
+def _size(num_bytes: float | None) -> str | None:
+    """Bytes in the unit people would say them in."""
+    if num_bytes is None:
+        return None
+    for unit in ("B", "kB", "MB"):
+        if num_bytes < 999.5:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.3g} GB"
 
 
 def _is_number(value: Any) -> bool:

@@ -99,3 +99,45 @@ def test_each_test_set_has_a_table_of_its_own():
         "  stack  ensemble  0.4000  2.0000",
         "  tree   member            1.0000",
     ]
+
+
+def test_the_final_models_scores_stand_above_how_far_they_may_be_off():
+    rows = [
+        {"model": "stack", "kind": "ensemble", "size_bytes": 1_215_547, "new": {"r2": 0.5}},
+        {"model": "tree", "kind": "member", "size_bytes": None, "new": {"r2": 0.3}},
+    ]
+    intervals = {"new": {"r2": {"value": 0.5, "low": 0.46, "high": 0.52}}}
+    record = RunRecord(run_id="r", job_file="j.py", table=rows, details={"intervals": intervals})
+    assert terminal.scores_text(record, 80).splitlines() == [
+        "new",
+        "  model  kind          r2  size",
+        "  stack  ensemble  0.5000  1.22 MB",
+        "  ±      95 %      0.0300",
+        "  tree   member    0.3000",
+    ]
+
+
+def test_a_score_without_an_interval_has_no_line_for_one():
+    nothing = {"value": None, "low": None, "high": None}
+    table = [{"model": "vote", "kind": "ensemble", "new": {"roc_auc": None}}]
+    details = {"intervals": {"new": {"roc_auc": nothing}}}
+    record = RunRecord(run_id="r", job_file="j.py", table=table, details=details)
+    assert "±" not in terminal.scores_text(record, 80)
+
+
+def test_only_models_that_were_validated_stand_in_that_table():
+    rows = [
+        {"model": "stack", "kind": "ensemble", "validation": {"r2": 0.4}, "new": {"r2": 0.5}},
+        {"model": "tree", "kind": "member", "new": {"r2": 0.3}},
+    ]
+    text = terminal.scores_text(RunRecord(run_id="r", job_file="j.py", table=rows), 80)
+    assert [part.count("tree") for part in text.split("\n\n")] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"),
+    [(0, "0 B"), (999, "999 B"), (999_600, "1 MB"), (123_456, "123 kB"), (7.2e12, "7.2e+03 GB")],
+)
+def test_sizes_read_as_people_say_them(num_bytes, text):
+    table = [{"model": "a", "kind": "model", "size_bytes": num_bytes, "new": {"r2": 1.0}}]
+    assert text in terminal.scores_text(RunRecord(run_id="r", job_file="j.py", table=table), 80)
