@@ -20,6 +20,9 @@ SURFACE = {
     "logs": {"RUN", "-f", "--follow", "--storage", "--help"},
     "resume": {"RUN", "--on", "--storage", "--detach", "--help"},
     "stop": {"RUN", "--storage", "--help"},
+    "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
+    "plan": {"--storage", "--json", "--help"},
+    "reproduce": {"RUN", "--on", "--storage", "--help"},
     "compare": {"A", "B", "--json", "--storage", "--help"},
 }
 """Every command and option; a knob that is not here belongs into a job's signature."""

@@ -171,6 +171,24 @@ class RunStore(RunReader):
         ended["attempts"] = (*record.attempts[:-1], *last)
         return self._write(dataclasses.replace(record, **outcome, **ended))
 
+    def annotate(self, run_id: str, **details: Any) -> RunRecord:
+        """Add to the details of a run that has ended.
+
+        Args:
+            run_id: the run.
+            **details: what to add; what is there under the same name is replaced.
+
+        Returns:
+            The record.
+
+        Raises:
+            UserError: a driver works on it.
+            StorageError: the storage refuses.
+        """
+        with self.claim(run_id):
+            record = self._read(run_id)
+            return self._write(dataclasses.replace(record, details={**record.details, **details}))
+
     def event_log(self, run_id: str) -> EventLog:
         """Open the events of a run to add to them, and note that an attempt begins.
 
