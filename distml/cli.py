@@ -29,6 +29,7 @@ from distml.verbs.options import detach_option, on_option, run_argument, storage
 __all__ = ["cli", "main"]
 
 _VERBS: dict[str, str] = {
+    "init": "init",
     "plan": "plan",
     "reproduce": "reproduce",
     "compare": "compare",

@@ -40,7 +40,7 @@ LAYERS: dict[str, set[str]] = {
     },
     # What a command starts beside runs; none knows a task.
     "report": {"errors", "runs", "terminal"},
-    "verbs": {"errors", "job", "jobfile", "launch", "report", "runs", "terminal"},
+    "verbs": {"data", "errors", "job", "jobfile", "launch", "report", "runs", "terminal"},
     "cli": {"errors", "job", "jobfile", "launch", "runs", "terminal", "verbs"},
     "__main__": {"cli"},
 }
@@ -62,7 +62,7 @@ LIBRARIES: dict[str, set[str]] = {
     "predict": {"pyarrow", "ray", "threadpoolctl"},
     "driver": {"ray"},
     "report": {"jinja2", "markupsafe", "vl_convert"},
-    "verbs": {"click"},
+    "verbs": {"click", "pyarrow"},
     "cli": {"click"},
 }
 

@@ -1,0 +1,298 @@
+"""The source of a first job, from what was found in the data.
+
+One decision: names and values of the data enter the code as `repr` alone, and its prose escaped, so
+that no name can end a text or become code.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distml.verbs.job_template import JOB, LABELLED, MEMBER_IMPORTS, MEMBERS, fill
+
+if TYPE_CHECKING:
+    from distml.data.inspect import Inspection
+
+__all__ = ["file_stem", "job_source", "quoted"]
+
+_FEW_ROWS = 500
+_MANY_ROWS = 200_000
+_ROWS_TO_TRY = 5_000
+_MOST_FOUND = 30
+_MOST_CLASSES = 6
+_FRACTION = 0.2
+_METRICS = {
+    "two": ("roc_auc", "average_precision", "neg_log_loss", "accuracy"),
+    "two, uneven": ("average_precision", "roc_auc", "neg_log_loss", "balanced_accuracy"),
+    "more": ("accuracy", "f1_macro", "roc_auc_ovr", "neg_log_loss"),
+    "more, uneven": ("f1_macro", "balanced_accuracy", "accuracy", "neg_log_loss"),
+    "numbers": ("r2", "neg_root_mean_squared_error", "neg_mean_absolute_error"),
+}
+
+
+def job_source(found: "Inspection", *, data: str, path: str) -> str:
+    """Write a job file.
+
+    Args:
+        found: what the data holds.
+        data: where it is, as the user gave it.
+        path: where the file will be, for the commands in its header.
+
+    Returns:
+        Python source that runs as it is.
+
+    Raises:
+        Nothing.
+    """
+    stacks = found.num_rows >= _FEW_ROWS
+    texts = {
+        **_head(found, data, path, stacks),
+        **_constants(found),
+        **_signature(found, data, stacks),
+        **_fit(found, stacks),
+        **_members(found, stacks),
+    }
+    return fill(JOB, {**texts, "labelled": _labelled(found, texts)})
+
+
+def file_stem(data: str, label: str) -> str:
+    """A name for the job file of a dataset and a label: letters, digits and `_` alone.
+
+    Args:
+        data: path or URI of the data.
+        label: its label.
+
+    Returns:
+        Such as `diamonds_price`.
+
+    Raises:
+        Nothing.
+    """
+    path = data.partition("?")[0] if "://" in data else data
+    folders = [part for part in Path(path).parts if not re.search(r"[*?\[]", part)]
+    name = Path(folders[-1] if folders else "data").name.partition(".")[0]
+    return re.sub(r"\W+", "_", f"{name}_{label}", flags=re.ASCII).strip("_").lower() or "first"
+
+
+def quoted(value: Any) -> str:
+    """A value as Python writes it, text in double quotes where that needs no escape.
+
+    Args:
+        value: text, a number or a boolean.
+
+    Returns:
+        Source text of one line.
+
+    Raises:
+        Nothing.
+    """
+    if isinstance(value, Decimal):
+        value = int(value) if value == int(value) else float(value)
+    written = repr(value)
+    if written.startswith("'") and '"' not in written:
+        return f'"{written[1:-1]}"'
+    return written
+
+
+def _head(found: "Inspection", data: str, path: str, stacks: bool) -> dict[str, str]:
+    task, label = found.label.task, found.label.name
+    how = "stacked" if stacks else "put to a vote"
+    entries = {
+        "Data": [f"{data!r}: {found.num_rows:,} rows, {len(found.columns) + 1} columns."],
+        "Label": _about_label(found),
+        "Found": _about_columns(found),
+        "Tested": _about_split(found),
+        "Beats": [f"the best constant{_about_rule(found)}, or is worth nothing."],
+        "Command": [
+            f"distml run {path}",
+            f"distml run {path} --rows {min(found.num_rows, _ROWS_TO_TRY)} --on debug",
+        ],
+    }
+    return {
+        "title": _prose(f"{task.capitalize()} of {label!r}: four unlike learners, {how}."),
+        "header": "\n".join(_prose(_entry(*entry)) for entry in entries.items() if entry[1]),
+        "task": _prose(f"{task} of {label!r}"),
+    }
+
+
+def _entry(title: str, texts: list[str]) -> str:
+    return "\n".join(f"{'' if i else title:<10}{text}" for i, text in enumerate(texts))
+
+
+def _prose(text: str) -> str:
+    """Text for a docstring: nothing in it ends the docstring or is an escape."""
+    return text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+
+
+def _about_label(found: "Inspection") -> list[str]:
+    label = found.label
+    told = f"{label.num_values:,} different numbers."
+    if label.classes:
+        kept = sum(label.classes.values())
+        shares = [f"{name!r} {count / kept:.1%}" for name, count in label.classes.items()]
+        more = ", …" if len(shares) > _MOST_CLASSES else "."
+        told = f"{len(shares)} classes: {', '.join(shares[:_MOST_CLASSES])}{more}"
+    uneven = ["The classes are far from even: accuracy alone says little."]
+    without = [f"{label.num_unusable:,} rows have none and are left out."]
+    rare = [f"{len(label.rare)} classes have too few rows to be learnt and are left out."]
+    return [
+        told,
+        *(uneven if label.is_imbalanced else ()),
+        *(without if label.num_unusable else ()),
+        *(rare if label.rare else ()),
+    ]
+
+
+def _about_columns(found: "Inspection") -> list[str]:
+    noted = [f"{column.name!r}: {column.note}" for column in found.columns if column.note]
+    more = len(noted) - _MOST_FOUND
+    return [*noted[:_MOST_FOUND], *([f"… and {more} more columns"] if more > 0 else [])]
+
+
+def _about_split(found: "Inspection") -> list[str]:
+    time, group = found.split.time, found.split.group
+    what = "a fifth of the rows of each class" if found.label.classes else "a fifth of the rows"
+    latest = [f"on the latest fifth by {time!r}, as the model would be used, and"]
+    hold_out = f"on {what}, chosen by a hash of the whole row."
+    if group is not None:
+        hold_out = f"on a fifth of the groups of {group!r}, each with all of its rows."
+    return [*(latest if time is not None else ()), hold_out]
+
+
+def _about_rule(found: "Inspection") -> str:
+    return f" and the best single threshold ({found.rule})" if found.rule else ""
+
+
+def _constants(found: "Inspection") -> dict[str, str]:
+    readable = [column.name for column in found.columns if column.family != "nested"]
+    dropped = [column for column in found.dropped if column.family != "nested"]
+    lines = [f"{quoted(column.name)}: {quoted(column.note)}" for column in dropped]
+    return {
+        "label": quoted(found.label.name),
+        "rare": _listed(
+            "Classes with too few rows to be learnt.", "RARE", map(quoted, found.label.rare)
+        ),
+        "columns": _listed(
+            "The columns to read; the others have types that cannot be encoded.",
+            "COLUMNS",
+            map(quoted, [*readable, found.label.name] if _has_nested(found) else ()),
+        ),
+        "dropped": _listed(
+            "What the model does not see, and why; take a line out to learn from it.",
+            "DROPPED",
+            lines,
+            brackets="{}",
+        ),
+    }
+
+
+def _listed(comment: str, name: str, values: Iterable[str], brackets: str = "()") -> str:
+    lines = [f"    {value}," for value in values]
+    return "\n".join(
+        [f"# {comment}", f"{name} = {brackets[0]}", *lines, brackets[1]] if lines else ()
+    )
+
+
+def _signature(found: "Inspection", data: str, stacks: bool) -> dict[str, str]:
+    cleans, remote = found.label.needs_cleaning, "://" in data
+    folder = quoted(f"data/{file_stem(data, found.label.name)}_labelled")
+    return {
+        "import_path": "from pathlib import Path" if cleans or not remote else "",
+        "import_arrow": "import pyarrow as pa\nimport pyarrow.compute as pc" if cleans else "",
+        "data_type": "str" if remote else "Path",
+        "data": quoted(data) if remote else f"Path({quoted(data)})",
+        "cv_parameter": "cv: int = 3," if stacks else "",
+        "cv_help": "cv: Folds of the out-of-fold predictions." if stacks else "",
+        "shards_parameter": f"shards: Path = Path({folder})," if cleans else "",
+        "shards_help": "shards: Folder for the rows that have a label to learn." if cleans else "",
+    }
+
+
+def _fit(found: "Inspection", stacks: bool) -> dict[str, str]:
+    drops = any(column.family != "nested" for column in found.dropped)
+    kinds = 'kinds=dict.fromkeys(DROPPED, "drop"), ' if drops else ""
+    return {
+        "dataset": _dataset(found),
+        "estimator": "stack(cv=cv, seed=seed)" if stacks else "vote(seed=seed)",
+        "test_sets": "\n".join(f'"{name}": {rule},' for name, rule in _test_sets(found).items()),
+        "kinds": f'{kinds}missing="keep", scale=False',
+        "metrics": ", ".join(map(quoted, _metrics(found))),
+        "rule": f"rule={quoted(found.rule)}," if found.rule else "",
+    }
+
+
+def _dataset(found: "Inspection") -> str:
+    if found.label.needs_cleaning:
+        return "labelled(data, shards)"
+    return _opened(found) if _has_nested(found) else "data"
+
+
+def _opened(found: "Inspection") -> str:
+    columns = ", columns=COLUMNS" if _has_nested(found) else ""
+    return f"distml.ShardedDataset.open(data{columns})"
+
+
+def _has_nested(found: "Inspection") -> bool:
+    return any(column.family == "nested" for column in found.columns)
+
+
+def _test_sets(found: "Inspection") -> dict[str, str]:
+    time, group = found.split.time, found.split.group
+    rule = f"distml.Stratified(LABEL, {_FRACTION})" if found.label.classes else ""
+    hold_out = rule or f"distml.ByHash({_FRACTION})"
+    if group is not None:
+        hold_out = f"distml.ByGroup({quoted(group)}, {_FRACTION})"
+    latest = f"distml.ByTime({quoted(time)}, fraction={_FRACTION})"
+    return {**({"latest": latest} if time is not None else {}), "hold_out": hold_out}
+
+
+def _metrics(found: "Inspection") -> tuple[str, ...]:
+    if not found.label.classes:
+        return _METRICS["numbers"]
+    number = "two" if len(found.label.classes) == 2 else "more"
+    return _METRICS[number + (", uneven" if found.label.is_imbalanced else "")]
+
+
+def _members(found: "Inspection", stacks: bool) -> dict[str, str]:
+    task, by_time = found.label.task, found.split.time is not None
+    kind = "StratifiedKFold" if task == "classification" else "KFold"
+    shuffled = f"cv={kind}(cv, shuffle=True, random_state=seed),"
+    own = {
+        "forest": _forest(found.num_rows),
+        # Rows are often in order of time: then blocks of them are other times.
+        "folds": "cv=cv,  # blocks of rows, as they stand in the data" if by_time else shuffled,
+        "import_folds": f"from sklearn.model_selection import {kind}"
+        if stacks and not by_time
+        else "",
+    }
+    return {
+        "import_members": fill(MEMBER_IMPORTS[task], own),
+        "members": fill(MEMBERS[task, stacks], own),
+    }
+
+
+def _forest(num_rows: int) -> str:
+    """Trees that grow with the rows, but not as fast."""
+    if num_rows < _FEW_ROWS:
+        return "200, min_samples_leaf=2"
+    return "100, min_samples_leaf=5" if num_rows < _MANY_ROWS else "60, min_samples_leaf=30"
+
+
+def _labelled(found: "Inspection", texts: Mapping[str, str]) -> str:
+    label = found.label
+    if not label.needs_cleaning:
+        return ""
+    known = "is_finite" if label.is_floating else "is_valid"
+    rare = (
+        "rare = pa.array(RARE, table.schema.field(LABEL).type)\n"
+        "table = table.filter(pc.invert(pc.is_in(table[LABEL], value_set=rare)))"
+    )
+    unusable = f"table = table.filter(pc.{known}(table[LABEL]))"
+    own = {
+        "opened": _opened(found),
+        "without_unusable": unusable if label.num_unusable else "",
+        "without_rare": rare if label.rare else "",
+    }
+    return "\n\n" + fill(LABELLED, {**texts, **own})
