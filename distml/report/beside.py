@@ -1,0 +1,123 @@
+"""Two runs beside each other as one HTML page.
+
+The one decision: what differs and whether it is more than chance is `distml.runs.comparison`'s to
+say; here it is laid out, with the curves of both in one chart.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from distml.report.content import Content, gather
+from distml.report.curves import lines
+from distml.report.facts import overview
+from distml.report.numbers import figure, share
+from distml.report.page import render
+from distml.report.timeline import timelines
+from distml.report.vega import Figure, axis, draw
+from distml.runs.comparison import compare
+from distml.runs.store import RunStore
+
+__all__ = ["compare_report"]
+
+_UNIT = {"domain": [0, 1]}
+_MOST_FEATURES = 15
+_CURVES = (
+    ("roc", "ROC curve", ("fpr", "False positive rate"), ("tpr", "True positive rate")),
+    ("pr", "Precision and recall", ("recall", "Recall"), ("precision", "Precision")),
+    (
+        "calibration",
+        "Calibration",
+        ("predicted", "Predicted probability"),
+        ("observed", "Observed share"),
+    ),
+)
+"""Part of the evaluation, title, and for both axes the field and what it is."""
+
+
+def compare_report(store: RunStore, run_a: str, run_b: str) -> str:
+    """Lay two runs out beside each other.
+
+    Args:
+        store: where both are.
+        run_a: the first run: its id, an unmistakable part of it, or `last`.
+        run_b: the second; differences are B minus A.
+
+    Returns:
+        HTML text, complete in itself.
+
+    Raises:
+        UserError: there is no such run, or the runs have different tasks or labels.
+        StorageError: the storage refuses.
+    """
+    a, b = gather(store, run_a), gather(store, run_b)
+    comparison = compare(
+        a.record,
+        b.record,
+        a.evaluation or None,
+        b.evaluation or None,
+        source_a=a.job_source,
+        source_b=b.job_source,
+    )
+    return render(
+        "beside.html",
+        runs=(("A", a), ("B", b)),
+        overviews=(overview(a), overview(b)),
+        comparison=comparison,
+        scores=_by_test(comparison.scores),
+        figures={name: list(_figures(a, b, name)) for name in a.sets if name in b.sets},
+        features=_features(a, b),
+        timelines=tuple(timelines(c.events, c.record.attempts) for c in (a, b)),
+    )
+
+
+def _by_test(scores: Sequence[Any]) -> dict[str, list[Any]]:
+    by_test: dict[str, list[Any]] = {}
+    for score in scores:
+        by_test.setdefault(score.test, []).append(score)
+    return by_test
+
+
+def _figures(a: Content, b: Content, test: str) -> Iterator[Figure]:
+    """Curves of both runs for each class that both have, if that is one."""
+    for part, title, x, y in _CURVES:
+        series = [
+            (name, _points(curve[x[0]], curve[y[0]], x[1].lower(), y[1].lower()))
+            for name, content in (("A", a), ("B", b))
+            for curve in _only(content.sets[test].get(part))
+        ]
+        if len(series) == 2:
+            yield draw(
+                lines(
+                    series,
+                    {"scale": _UNIT, "axis": axis(x[1], "~g")},
+                    {"scale": _UNIT, "axis": axis(y[1], "~g")},
+                ),
+                title=title,
+                description=f"Run A and run B on {test}.",
+            )
+
+
+def _only(curves: Sequence[Mapping[str, Any]] | None) -> Sequence[Mapping[str, Any]]:
+    return curves if curves and len(curves) == 1 else ()
+
+
+def _points(
+    xs: Sequence[float], ys: Sequence[float], x: str, y: str
+) -> list[tuple[float, float, str]]:
+    return [
+        (one, other, f"{x} {share(one)}, {y} {share(other)}")
+        for one, other in zip(xs, ys, strict=True)
+    ]
+
+
+def _features(a: Content, b: Content) -> list[tuple[str, str, str]]:
+    """Importance of input columns in both, the most important first."""
+    told = [content.evaluation.get("importance") or {} for content in (a, b)]
+    means = [{one["feature"]: one["mean"] for one in t.get("features", ())} for t in told]
+    if not all(means):
+        return []
+    names = sorted({*means[0], *means[1]}, key=lambda n: -max(m.get(n) or 0.0 for m in means))
+    return [
+        (name, figure(means[0].get(name)), figure(means[1].get(name)))
+        for name in names[:_MOST_FEATURES]
+    ]

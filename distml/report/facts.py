@@ -1,0 +1,173 @@
+"""What else is to be known of a run: its data, where it ran, with which versions, how to load it.
+
+The one decision: facts are pairs of name and text, so one template lays all of them out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from distml.report.content import Content
+from distml.report.numbers import figure, size
+from distml.runs.progress import describe, progress_of
+from distml.runs.record import RunRecord, RunStatus
+from distml.runs.storage import join_uri
+from distml.terminal import duration, flat, moment
+
+__all__ = ["Facts", "environment", "loading", "overview", "standing"]
+
+Facts = dict[str, str]
+"""Name → text."""
+
+_LONG = 12
+"""Entries of a list that are shown at once; longer ones can be unfolded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """Where and with what a run ran."""
+
+    parameters: Facts
+    """The job's arguments."""
+    machine: Facts
+    """Host, resources, code."""
+    versions: Facts
+    """Libraries."""
+    attempts: tuple[Facts, ...]
+    """A row an attempt."""
+    details: Facts
+    """What the task noted."""
+    lists: Mapping[str, tuple[str, ...]]
+    """What it noted that is long."""
+
+
+def overview(content: Content) -> Facts:
+    """What somebody wants to know first."""
+    record, data = content.record, content.evaluation.get("data") or {}
+    rows = data.get("rows") or record.details.get("rows")
+    return _known(
+        {
+            "started": moment(record.started_at),
+            "took": duration(record.seconds),
+            "rows": _rows(rows),
+            "label": content.label if content.evaluation else None,
+            "seed": record.seed,
+            "launcher": record.launcher,
+            "host": record.host.get("name"),
+            "commit": _commit(record),
+        }
+    )
+
+
+def standing(content: Content) -> list[str]:
+    """What is to be said of a run that has not succeeded; nothing of one that has."""
+    record = content.record
+    if record.status is RunStatus.SUCCEEDED:
+        return list(content.remarks)
+    said = [f"This run is {record.status}{f': {record.reason}' if record.reason else ''}."]
+    progress = progress_of(content.events)
+    if progress.total or progress.phase:
+        last = float(content.events[-1]["t"]) if content.events else 0.0
+        done = f"{progress.cached + progress.done} of {progress.total} fits done"
+        known = describe(progress, last) if record.status is RunStatus.RUNNING else done
+        phase = f"{progress.phase}: " if progress.phase and known is done else ""
+        said.append(f"It got as far as {phase}{known}.")
+    if record.status.is_final:
+        said.append(f"Go on with: distml resume {record.run_id}")
+    return [*said, "What there is so far is below.", *content.remarks]
+
+
+def loading(content: Content) -> str | None:
+    """Code that loads the model and predicts; `None` while no model is saved."""
+    bundle = content.record.artifacts.get("bundle")
+    if bundle is None:
+        return None
+    where = join_uri(content.paths.root, str(bundle["path"]))
+    return f"import distml\n\nmodel = distml.load({where!r})\nmodel.predict(table)\n"
+
+
+def environment(content: Content) -> Environment:
+    """Where and with what the run ran."""
+    record = content.record
+    plain, long = _split(record.details)
+    return Environment(
+        parameters=_known(record.parameters),
+        machine=_known(
+            {
+                "job file": record.job_file,
+                "commit": _commit(record),
+                "launcher": record.launcher,
+                "host": record.host.get("name"),
+                "CPUs": record.host.get("cpus"),
+                "memory": _size(record.host.get("memory_bytes")),
+                "platform": record.host.get("platform"),
+                **{f"may use {n}": v for n, v in flat(record.resources).items()},
+            }
+        ),
+        versions=_known(record.versions),
+        attempts=tuple(_attempts(record)),
+        details=plain,
+        lists=long,
+    )
+
+
+def _rows(rows: Any) -> str | None:
+    """Rows by part as the tasks here note them, or whatever another task calls its rows."""
+    if isinstance(rows, Mapping):
+        return ", ".join(f"{figure(n)} {part}" for part, n in rows.items())
+    return None if rows is None else figure(rows)
+
+
+def _attempts(record: RunRecord) -> list[Facts]:
+    return [
+        {
+            "attempt": str(number),
+            "started": moment(one.started_at) or "",
+            "took": duration(one.finished_at and one.finished_at - one.started_at) or "",
+            "where": one.launcher,
+            "host": one.host,
+            "status": str(one.status),
+            "reason": one.reason or "",
+        }
+        for number, one in enumerate(record.attempts, 1)
+    ]
+
+
+def _split(details: Mapping[str, Any]) -> tuple[Facts, dict[str, tuple[str, ...]]]:
+    """Details that fit a line, and long lists."""
+    plain: Facts = {}
+    long: dict[str, tuple[str, ...]] = {}
+    for name, value in flat(details).items():
+        if not isinstance(value, list | tuple):
+            plain.update(_known({name: value}))
+        elif any(isinstance(one, Mapping) for one in value):
+            plain.update({f"{name} {n}": _words(one) for n, one in enumerate(value, 1)})
+        elif len(value) > _LONG:
+            long[name] = tuple(map(figure, value))
+        else:
+            plain[name] = ", ".join(map(figure, value))
+    return plain, long
+
+
+def _words(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return figure(value)
+    return ", ".join(
+        f"{name} {figure(one)}" for name, one in flat(value).items() if one is not None
+    )
+
+
+def _known(facts: Mapping[str, Any]) -> Facts:
+    shown = {name: figure(value) for name, value in flat(facts).items() if value is not None}
+    return {name: text for name, text in shown.items() if text}
+
+
+def _size(num_bytes: float | None) -> str | None:
+    return None if num_bytes is None else size(num_bytes)
+
+
+def _commit(record: RunRecord) -> str | None:
+    git = record.git or {}
+    if not git.get("commit"):
+        return None
+    return f"{git['commit'][:12]}{' with changes' if git.get('dirty') else ''}"

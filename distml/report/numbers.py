@@ -1,0 +1,62 @@
+"""Numbers as people read them, the same everywhere in the report.
+
+The one decision: a missing value is a dash, never an empty cell or `nan`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["NONE", "figure", "interval", "share", "signed", "size"]
+
+NONE = "\N{EN DASH}"
+_MINUS = "\N{MINUS SIGN}"
+_STEP = 1024
+
+
+def figure(value: Any) -> str:
+    """A number in four figures or more, a whole number in all of its own, a text as it is."""
+    if value is None:
+        return NONE
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", _MINUS)
+    return _float(value).replace("-", _MINUS)
+
+
+def signed(value: float | None) -> str:
+    """A difference: with its sign, plus as well."""
+    text = figure(value)
+    return f"+{text}" if value is not None and value > 0 else text
+
+
+def interval(told: Mapping[str, Any] | None) -> str:
+    """Both ends of an interval; nothing where there is none."""
+    if not told or told.get("low") is None or told.get("high") is None:
+        return ""
+    return f"{figure(float(told['low']))} to {figure(float(told['high']))}"
+
+
+def share(value: float | None) -> str:
+    """A part of 1 as percent."""
+    return NONE if value is None else f"{100 * value:.1f} %"
+
+
+def size(num_bytes: float | None) -> str:
+    """Bytes in the unit people would say them in."""
+    if num_bytes is None:
+        return NONE
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(num_bytes) < _STEP:
+            return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= _STEP
+    return f"{num_bytes:.1f} TiB"
+
+
+def _float(value: float) -> str:
+    large = abs(value)
+    if large >= 10_000:
+        return f"{value:,.0f}"
+    if large >= 10:
+        return f"{value:,.2f}"
+    return f"{value:.4f}" if large >= 0.00095 or large == 0 else f"{value:.3g}"
