@@ -32,6 +32,7 @@ _VERBS: dict[str, str] = {
     "init": "init",
     "plan": "plan",
     "reproduce": "reproduce",
+    "report": "report",
     "compare": "compare",
     "predict": "predict",
     "evaluate": "evaluate",
