@@ -24,6 +24,8 @@ SURFACE = {
     "plan": {"--storage", "--json", "--help"},
     "reproduce": {"RUN", "--on", "--storage", "--help"},
     "compare": {"A", "B", "--json", "--storage", "--help"},
+    "evaluate": {"BUNDLE", "DATA...", "--metric", "--slice", "--check", "--trust", "--on"}
+    | {"--storage", "--run-id", "--detach", "--help"},
 }
 """Every command and option; a knob that is not here belongs into a job's signature."""
 
