@@ -92,13 +92,15 @@ def permutation_importance(
 
 
 def _permutations(num_rows: int, repeats: int, seed: int) -> list[np.ndarray]:
-    """Row orders, each a shuffle of the one before: array of shape (num_rows,) each."""
+    """Row orders, arrays of shape (num_rows,)."""
     state = np.random.RandomState(seed)
     state = np.random.RandomState(state.randint(np.iinfo(np.int32).max + 1))
-    order, orders = np.arange(num_rows), []
+    shuffled, order, orders = np.arange(num_rows), np.arange(num_rows), []
     for _ in range(repeats):
-        state.shuffle(order)
-        orders.append(order.copy())
+        # scikit-learn shuffles its row numbers on, and by them a column that is shuffled already.
+        state.shuffle(shuffled)
+        order = order[shuffled]
+        orders.append(order)
     return orders
 
 
