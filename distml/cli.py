@@ -30,8 +30,10 @@ __all__ = ["cli", "main"]
 
 _VERBS: dict[str, str] = {
     "init": "init",
+    "doctor": "doctor",
     "plan": "plan",
     "reproduce": "reproduce",
+    "retrain": "retrain",
     "report": "report",
     "compare": "compare",
     "predict": "predict",

@@ -20,8 +20,10 @@ SURFACE = {
     "logs": {"RUN", "-f", "--follow", "--storage", "--help"},
     "resume": {"RUN", "--on", "--storage", "--detach", "--help"},
     "stop": {"RUN", "--storage", "--help"},
+    "doctor": {"--storage", "--help"},
     "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
     "plan": {"--storage", "--json", "--help"},
+    "retrain": {"RUN", "--data", "--set", "--margin", "--warm", "--on", "--storage", "--help"},
     "reproduce": {"RUN", "--on", "--storage", "--help"},
     "compare": {"A", "B", "--json", "--storage", "--help"},
     "evaluate": {"BUNDLE", "DATA...", "--metric", "--slice", "--check", "--trust", "--on"}

@@ -23,7 +23,7 @@ class Entry:
     name: str
     """What to call it."""
     kind: str
-    """`ensemble`, `model`, `member` or `baseline`."""
+    """`ensemble`, `model`, `member`, `baseline` or `former`."""
     model: BaseEstimator
     """Fitted."""
     fit_seconds: float | None
@@ -73,6 +73,7 @@ def predict_part(
     """
     inputs: dict[str, Callable[[slice], Any]] = {
         "matrix": lambda block: recipe.encode(rows[block]),
+        "rows": lambda block: rows[block],
         "nothing": lambda block: np.empty((block.stop - block.start, 0)),
         "rule": lambda block: None if holds is None else holds[block],
     }

@@ -50,9 +50,13 @@ class Recipe:
         """Fit the encoder; the matrix of shape (n_rows, n_features) for the estimator's fit."""
         return self.encoder.fit_transform(self._read(rows), y)
 
+    def train(self, X: Any, y: np.ndarray) -> None:
+        """Fit the estimator to a matrix of shape (n_rows, n_features)."""
+        self.estimator.fit(X, y)
+
     def fit(self, rows: pa.Table, y: np.ndarray) -> "Recipe":
         """Fit both."""
-        self.estimator.fit(self.learn(rows, y), y)
+        self.train(self.learn(rows, y), y)
         return self
 
     def encode(self, rows: pa.Table) -> Any:

@@ -19,10 +19,12 @@ from distml.errors import UserError
 from distml.fit.delivery import Delivery
 from distml.fit.evaluate import check_metrics, default_metrics
 from distml.fit.evaluation import Question
+from distml.fit.former import load_former
 from distml.fit.recipe import Recipe
 from distml.fit.tables import Parts, column_names, draw_rows, read_labels, split_table
 from distml.fit.trial import Trial
 from distml.fit.validation import check_sizes, cross_validate, learning_curve
+from distml.fit.warm import warm_recipe
 from distml.job import Result, RunContext
 
 __all__ = ["Fit"]
@@ -106,11 +108,14 @@ class Fit:
             columns = column_names(dataset, self.label, self.features)
             parts = self._parts(dataset, columns, context.seed)
         recipe = Recipe.of(self.encoder, self.selector, self.estimator, context.seed)
+        former = load_former(context.former)
+        if former is not None and context.former is not None and context.former.warm:
+            recipe = warm_recipe(recipe, former, columns)
         y = parts.y("train")
         with clock.phase("encode"):
             X = recipe.learn(parts.features("train", columns), y)
         with clock.phase("fit"):
-            recipe.estimator.fit(X, y)
+            recipe.train(X, y)
         del X
         trial = Trial(
             question=self._question(parts, context.seed),
@@ -119,6 +124,7 @@ class Fit:
             columns=columns,
             rule=self.rule,
             slices=self.slices,
+            former=former,
         )
         with clock.phase("evaluate"):
             entries = trial.entries(clock.seconds["fit"])

@@ -7,12 +7,14 @@ from typing import Any
 from distml.fit.baselines import baselines, holds
 from distml.fit.evaluation import Question, evaluate_set, plain_scores
 from distml.fit.explain import explain
+from distml.fit.former import former_entry
 from distml.fit.leaderboard import Entry, leaderboard, models, named_apart, predict_part
 from distml.fit.left_out import left_out_scores
 from distml.fit.predictions import Predictions
 from distml.fit.recipe import Recipe
 from distml.fit.summary import describe_data
 from distml.fit.tables import Parts
+from distml.runs.model import Model
 
 __all__ = ["Trial"]
 
@@ -31,6 +33,8 @@ class Trial:
     """The features."""
     rule: str | None = None
     """A condition over columns to beat."""
+    former: Model | None = None
+    """The model that an earlier run left, to be held against."""
     slices: Sequence[str] = ()
     """Columns by whose values the sets are sliced."""
 
@@ -41,7 +45,8 @@ class Trial:
             seconds: What the recipe took to fit.
         """
         rivals = baselines(self.parts, self.rule, self.question.label)
-        return named_apart([*models(self.recipe.estimator, seconds), *rivals])
+        former = former_entry(self.former, self.question)
+        return named_apart([*models(self.recipe.estimator, seconds), *rivals, *former])
 
     def predict(self, entries: Sequence[Entry]) -> dict[str, dict[str, Predictions]]:
         """Test set → model → its predictions."""
