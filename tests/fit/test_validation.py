@@ -1,0 +1,180 @@
+"""Refits: folds and points of a learning curve, judged by scikit-learn, and kept as units."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import PredefinedSplit
+from sklearn.model_selection import cross_validate as judge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from distml import session
+from distml.data import fold_rows
+from distml.ensemble import BaggingRegressor
+from distml.errors import DataError, MemberError
+from distml.fit.evaluation import Question
+from distml.fit.left_out import left_out_scores
+from distml.fit.recipe import Recipe
+from distml.fit.tables import Labels, Parts
+from distml.fit.validation import cross_validate, learning_curve
+from distml.runs.units import UnitStore, use_units
+
+COLUMNS = ["a", "b"]
+N = 200
+
+
+def parts(*, classes):
+    generator = np.random.default_rng(0)
+    table = pa.table({name: generator.normal(size=N) for name in COLUMNS})
+    y = 2 * table["a"].to_numpy() + generator.normal(size=N)
+    if classes:
+        labels = Labels(y=(y > 0).astype(np.int64), classes=np.array(["no", "yes"]))
+    else:
+        labels = Labels(y=y, classes=None)
+    rows = {"train": np.arange(0, N, 2), "new": np.arange(1, N, 2)}
+    return Parts(table=table, labels=labels, rows=rows)
+
+
+def question(given, *metrics):
+    names = given.labels.classes
+    return Question(label="y", classes=None if names is None else names.tolist(), metrics=metrics)
+
+
+def recipe(estimator):
+    return Recipe.of(StandardScaler(), None, estimator, seed=0)
+
+
+class Events(list):
+    def __call__(self, kind, **fields):
+        self.append((kind, fields.get("unit"), fields.get("cached")))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "metrics"),
+    [(LogisticRegression(), ("roc_auc", "neg_log_loss")), (LinearRegression(), ("r2",))],
+    ids=["classes", "numbers"],
+)
+def test_folds_are_scored_as_scikit_learn_scores_them(estimator, metrics):
+    given = parts(classes="roc_auc" in metrics)
+    asked = question(given, *metrics)
+    found = cross_validate(asked, recipe(estimator), given, COLUMNS, folds=4, emit=Events())
+    y = given.y("train")
+    fold = np.empty(len(y), dtype=int)
+    for number, rows in enumerate(fold_rows(len(y), 4, 0, strata=y if asked.classes else None)):
+        fold[rows] = number
+    X = given.features("train", COLUMNS).to_pandas()
+    pipeline = make_pipeline(StandardScaler(), estimator)
+    expected = judge(pipeline, X, y, cv=PredefinedSplit(fold), scoring=metrics)
+    assert found["folds"] == 4
+    for name in metrics:
+        scores = expected[f"test_{name}"]
+        assert found["scores"][name]["folds"] == pytest.approx(scores)
+        assert found["scores"][name]["mean"] == pytest.approx(scores.mean())
+        assert found["scores"][name]["std"] == pytest.approx(scores.std())
+
+
+def test_a_curve_ends_where_the_fit_on_all_rows_is():
+    given = parts(classes=True)
+    found = learning_curve(
+        question(given, "roc_auc"), recipe(LogisticRegression()), given, COLUMNS,
+        sizes=[10, 0.5, 1.0, 5_000], emit=Events(),
+    )  # fmt: skip
+    assert found["rows"] == [10, 50, 100]
+    fitted = make_pipeline(StandardScaler(), LogisticRegression())
+    X = {name: given.features(name, COLUMNS).to_pandas() for name in given.rows}
+    fitted.fit(X["train"], given.y("train"))
+    scorer = get_scorer("roc_auc")
+    assert found["train"][-1] == pytest.approx(scorer(fitted, X["train"], given.y("train")))
+    assert found["sets"]["new"][-1] == pytest.approx(scorer(fitted, X["new"], given.y("new")))
+
+
+def test_the_smallest_size_has_every_class():
+    given = parts(classes=True)
+    given.labels.y[:] = 0
+    given.labels.y[[20, 30, 41]] = 1
+    found = learning_curve(
+        question(given, "accuracy"), recipe(LogisticRegression()), given, COLUMNS,
+        sizes=[1], emit=Events(),
+    )  # fmt: skip
+    assert found["rows"] == [2]
+
+
+def test_what_is_kept_is_not_fitted_again(tmp_path):
+    given = parts(classes=True)
+
+    def folds(estimator, k):
+        events = Events()
+        with use_units(UnitStore(tmp_path)):
+            asked = question(given, "roc_auc")
+            found = cross_validate(asked, recipe(estimator), given, COLUMNS, folds=k, emit=events)
+        return found, [unit for kind, unit, _ in events if kind == "unit_started"], events
+
+    first, started, _ = folds(LogisticRegression(), 3)
+    assert started == [f"cross-validation, fold {number} of 3" for number in (1, 2, 3)]
+    again, started, events = folds(LogisticRegression(), 3)
+    assert (again, started) == (first, [])
+    assert events[0] == ("plan", None, 3)
+    assert [cached for kind, _, cached in events if kind == "unit_done"] == [True] * 3
+    assert len(folds(LogisticRegression(C=2), 3)[1]) == 3
+
+
+class Failing(LinearRegression):
+    """Fails at its second fit while a file is there, which is no part of what it is."""
+
+    def __init__(self, folder=None):
+        super().__init__()
+        self.folder = folder
+
+    def fit(self, X, y):
+        begun = self.folder / "begun"
+        if begun.exists() and (self.folder / "fails").exists():
+            raise MemberError("no")
+        begun.touch()
+        return super().fit(X, y)
+
+
+def test_a_fold_that_failed_leaves_the_others_kept(tmp_path):
+    given, events = parts(classes=False), Events()
+
+    def folds():
+        with use_units(UnitStore(tmp_path / "units")):
+            model = recipe(Failing(tmp_path))
+            cross_validate(question(given, "r2"), model, given, COLUMNS, folds=3, emit=events)
+
+    (tmp_path / "fails").touch()
+    with pytest.raises(MemberError):
+        folds()
+    (tmp_path / "fails").unlink()
+    folds()
+    started = [unit[-6:] for kind, unit, _ in events if kind == "unit_started"]
+    assert started == ["1 of 3", "2 of 3", "2 of 3", "3 of 3"]
+
+
+def test_a_class_rarer_than_folds_is_refused():
+    given = parts(classes=True)
+    given.labels.y[:] = 0
+    given.labels.y[[0, 2]] = 1
+    with pytest.raises(DataError, match="2 rows, fewer than 3 folds"):
+        cross_validate(
+            question(given, "accuracy"), recipe(LogisticRegression()), given, COLUMNS,
+            folds=3, emit=Events(),
+        )  # fmt: skip
+
+
+def test_what_an_ensemble_knows_of_rows_left_out_is_its_validation():
+    generator = np.random.default_rng(0)
+    X, y = generator.normal(size=(150, 2)), generator.normal(size=150)
+    labels = (X[:, 0] + y > 0).astype(int)
+    forest = RandomForestClassifier(60, oob_score=True, random_state=0).fit(X, labels)
+    found = left_out_scores(forest, labels, ["accuracy", "roc_auc"])["RandomForestClassifier"]
+    assert found["accuracy"] == pytest.approx(forest.oob_score_)
+    assert 0.5 < found["roc_auc"] < 1
+    bag = BaggingRegressor(LinearRegression(), 40, oob_score=True, random_state=0)
+    with session.inline():
+        bag.fit(X, X[:, 0] + y)
+    found = left_out_scores(bag, X[:, 0] + y, ["r2"])
+    assert found["BaggingRegressor"]["r2"] == pytest.approx(bag.oob_score_)
+    assert left_out_scores(LinearRegression().fit(X, y), y, ["r2"]) == {}
