@@ -19,6 +19,9 @@ __all__ = ["Facts", "environment", "loading", "overview", "standing"]
 Facts = dict[str, str]
 """Name → text."""
 
+_ELSEWHERE = ("rows", "intervals")
+"""Details that other sections show."""
+
 _LONG = 12
 """Entries of a list that are shown at once; longer ones can be unfolded."""
 
@@ -137,7 +140,8 @@ def _split(details: Mapping[str, Any]) -> tuple[Facts, dict[str, tuple[str, ...]
     """Details that fit a line, and long lists."""
     plain: Facts = {}
     long: dict[str, tuple[str, ...]] = {}
-    for name, value in flat(details).items():
+    rest = {name: value for name, value in details.items() if name not in _ELSEWHERE}
+    for name, value in flat(rest).items():
         if not isinstance(value, list | tuple):
             plain.update(_known({name: value}))
         elif any(isinstance(one, Mapping) for one in value):
@@ -145,11 +149,13 @@ def _split(details: Mapping[str, Any]) -> tuple[Facts, dict[str, tuple[str, ...]
         elif len(value) > _LONG:
             long[name] = tuple(map(figure, value))
         else:
-            plain[name] = ", ".join(map(figure, value))
+            plain[name] = _words(value)
     return plain, long
 
 
 def _words(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(figure, value))
     if not isinstance(value, Mapping):
         return figure(value)
     return ", ".join(

@@ -32,7 +32,7 @@ def label_figure(parts: Mapping[str, Mapping[str, Any]], label: str) -> Figure |
         chosen,
         title=f"Distribution of {label}",
         description=f"Share of rows by {label} in {', '.join(counted or binned)}.",
-        caption="Parts that differ here were not drawn alike.",
+        caption="Where the parts differ, test rows are not like those trained on.",
         size=(480, 280),
     )
 

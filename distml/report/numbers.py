@@ -6,7 +6,9 @@ The one decision: a missing value is a dash, never an empty cell or `nan`.
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["NONE", "figure", "interval", "share", "signed", "size"]
+from distml.terminal import duration
+
+__all__ = ["NONE", "figure", "interval", "plain", "share", "signed", "size", "took"]
 
 NONE = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
@@ -21,7 +23,19 @@ def figure(value: Any) -> str:
         return str(value)
     if isinstance(value, int):
         return f"{value:,}".replace("-", _MINUS)
-    return _float(value).replace("-", _MINUS)
+    return _float(value, abs(value)).replace("-", _MINUS)
+
+
+def plain(value: Any) -> str:
+    """A value of the data: a number without zeros that say nothing, a text as it is."""
+    return f"{value:,.6g}".replace("-", _MINUS) if isinstance(value, float) else figure(value)
+
+
+def took(seconds: float | None) -> str:
+    """A time span; short ones in milliseconds."""
+    if seconds is None:
+        return NONE
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else str(duration(seconds))
 
 
 def signed(value: float | None) -> str:
@@ -34,7 +48,10 @@ def interval(told: Mapping[str, Any] | None) -> str:
     """Both ends of an interval; nothing where there is none."""
     if not told or told.get("low") is None or told.get("high") is None:
         return ""
-    return f"{figure(float(told['low']))} to {figure(float(told['high']))}"
+    low, high = float(told["low"]), float(told["high"])
+    # As exact as the larger end: beside 0.0151, 0.000604 would read as more than it is.
+    large = max(abs(low), abs(high))
+    return f"{_float(low, large)} to {_float(high, large)}".replace("-", _MINUS)
 
 
 def share(value: float | None) -> str:
@@ -53,8 +70,8 @@ def size(num_bytes: float | None) -> str:
     return f"{num_bytes:.1f} TiB"
 
 
-def _float(value: float) -> str:
-    large = abs(value)
+def _float(value: float, large: float) -> str:
+    """A number with the decimals that one of the size `large` deserves."""
     if large >= 10_000:
         return f"{value:,.0f}"
     if large >= 10:

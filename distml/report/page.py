@@ -17,12 +17,11 @@ from distml.report.content import Content, gather
 from distml.report.facts import environment, loading, overview, standing
 from distml.report.features import dependence_figures, importance_figure
 from distml.report.labels import label_figure, learning_figure
-from distml.report.numbers import figure, interval, share, size
+from distml.report.numbers import figure, interval, plain, share, size, took
 from distml.report.testsets import headlines, test_sets
 from distml.report.timeline import timelines
 from distml.runs.paths import RunPaths
 from distml.runs.store import RunStore
-from distml.terminal import duration
 
 __all__ = ["notebook_html", "render", "report_html", "write_report"]
 
@@ -137,7 +136,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters.update(
-        figure=figure, share=share, size=size, duration=duration, interval=interval
+        figure=figure, interval=interval, plain=plain, share=share, size=size, took=took
     )
     # Markup: files of this package, which hold neither `</style>` nor `</script>`.
     templates.globals.update(asset=lambda name: Markup(_source(name)))

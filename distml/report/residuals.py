@@ -111,22 +111,20 @@ def _spread(residuals: Mapping[str, Any], label: str) -> Figure:
 def _deciles(deciles: Sequence[Mapping[str, Any]], label: str) -> Figure:
     series = [
         (name, [(row["decile"], row[key], _at(row, name, key)) for row in deciles])
-        for name, key in (("prediction", "prediction_mean"), ("label", "label_mean"))
+        for name, key in (("RMSE", "rmse"), ("MAE", "mae"))
     ]
     places = [row["decile"] for row in deciles]
     ends = {"domain": [min(places), max(places)], "nice": False}
     x = {"scale": ends, "axis": axis("Decile of the prediction", "d", values=places)}
-    y = {
-        "scale": {"zero": False},
-        "axis": axis(f"Mean {label}", form_of(row["label_mean"] for row in deciles)),
-    }
+    y = {"axis": axis(f"Error of {label}", form_of(row["rmse"] for row in deciles))}
     return draw(
         lines(series, x, y, dots=True),
-        title="Deciles",
-        description="Mean label and mean prediction in each tenth of the rows by prediction.",
-        caption="Rows in ten equal parts by prediction: where the lines part, it is biased.",
+        title="Error by decile",
+        description="Root mean squared and mean absolute error in each tenth of the rows.",
+        caption="Rows in ten equal parts, from the lowest to the highest prediction.",
     )
 
 
 def _at(row: Mapping[str, Any], name: str, key: str) -> str:
-    return f"decile {row['decile']}: mean {name} {figure(row[key])}, MAE {figure(row.get('mae'))}"
+    ends = f"predictions from {figure(row.get('from'))} to {figure(row.get('to'))}"
+    return f"decile {row['decile']}, {ends}: {name} {figure(row[key])}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distml.report.content import Content
-from distml.report.numbers import figure, interval, signed
+from distml.report.numbers import figure, interval, plain, signed
 
 __all__ = ["Cell", "Line", "ScoreTable", "difference_table", "score_table", "slice_table"]
 
@@ -103,8 +103,8 @@ def difference_table(content: Content, of_set: Mapping[str, Any]) -> ScoreTable:
 
 def slice_table(values: Sequence[Mapping[str, Any]]) -> ScoreTable:
     """The final model's scores for each value of a column."""
-    named = [(figure(one["value"]), "", one.get("scores") or {}) for one in values]
-    facts = {figure(one["value"]): {"rows": one.get("rows")} for one in values}
+    named = [(plain(one["value"]), "", one.get("scores") or {}) for one in values]
+    facts = {plain(one["value"]): {"rows": one.get("rows")} for one in values}
     return _table(named, facts)
 
 

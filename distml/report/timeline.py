@@ -10,11 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from distml.report.numbers import figure, size
+from distml.report.numbers import figure, size, took
 from distml.report.vega import COLOURS
 from distml.runs.events import Event
 from distml.runs.record import Attempt
-from distml.terminal import duration
 
 __all__ = ["Bar", "Lane", "Timeline", "timelines"]
 
@@ -130,7 +129,7 @@ def _phases(events: Sequence[Event], zero: float, span_s: float) -> Iterator[Bar
     begun = [(float(e["t"]) - zero, str(e["name"])) for e in events if e["kind"] == "phase"]
     ends = [*(start for start, _ in begun[1:]), span_s]
     for (start, name), end in zip(begun, ends, strict=True):
-        told = f"{name}: {duration(end - start)}"
+        told = f"{name}: {took(end - start)}"
         yield Bar(name=told, group=name, handed_s=start, start_s=start, end_s=end)
 
 
@@ -150,12 +149,12 @@ def _bars(events: Sequence[Event], zero: float, span_s: float) -> Iterator[tuple
 
 def _bar(begun: Event, ended: Event, end_s: float, zero: float, state: str) -> tuple[str, Bar]:
     handed_s = float(begun["t"]) - zero
-    took = ended.get("seconds")
-    start_s = handed_s if took is None else max(handed_s, end_s - took)
+    seconds = ended.get("seconds")
+    start_s = handed_s if seconds is None else max(handed_s, end_s - seconds)
     facts = [
         str(begun["unit"]),
         {"done": "", "open": "not finished", "again": "tried again"}.get(state, state),
-        duration(end_s - start_s) or "",
+        took(end_s - start_s),
         f"{begun['cpus']} CPU" if begun.get("cpus") else "",
         f"{size(ended['peak_bytes'])} at its peak" if ended.get("peak_bytes") else "",
         str(ended.get("error") or ended.get("reason") or ""),
@@ -202,7 +201,7 @@ def _merged(bars: Sequence[Bar]) -> Iterator[Bar]:
             continue
         failed = next((bar.state for bar in some if bar.state != "done"), "done")
         yield Bar(
-            name=f"{figure(len(some))} fits, {duration(some[-1].end_s - some[0].start_s)}",
+            name=f"{figure(len(some))} fits, {took(some[-1].end_s - some[0].start_s)}",
             group=some[0].group,
             handed_s=some[0].handed_s,
             start_s=some[0].start_s,

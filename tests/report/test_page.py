@@ -93,7 +93,7 @@ def test_a_finished_run_has_every_section_it_has_data_for(store, make_run, evalu
     ("task", "titles"),
     [
         ("binary", ["ROC curve", "Precision and recall", "Calibration", "Cost by threshold"]),
-        ("regression", ["Residuals", "Spread of residuals", "Deciles", "Learning curve"]),
+        ("regression", ["Residuals", "Spread of residuals", "Error by decile", "Learning curve"]),
     ],
 )
 def test_each_task_has_its_charts(store, make_run, request, task, titles):
