@@ -1,5 +1,7 @@
 """The Fit task from table to saved model, in this process."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -183,6 +185,86 @@ def test_only_so_many_rows_are_used(data, tmp_path):
     assert phases == ["read", "encode", "fit", "evaluate", "explain", "save"]
 
 
+def evaluation(folder):
+    text = (folder / "evaluation.json").read_text(encoding="utf-8")
+
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_the_evaluation_says_how_sure_each_score_is(data, tmp_path):
+    result, _ = run(fit(data, rule="size > 1", cost=(1, 5), slices=["colour", "day"]), tmp_path)
+    found = evaluation(tmp_path)
+    assert [found[name] for name in ("task", "label", "classes", "model", "units")] == [
+        "classification", "broken", ["no", "yes"], "LogisticRegression", None,
+    ]  # fmt: skip
+    late = found["sets"]["late"]
+    assert list(late["scores"]) == ["LogisticRegression", "constant", "rule"]
+    assert list(late["differences"]) == ["constant", "rule"]
+    for row in result.table:
+        for name, interval in late["scores"][row["model"]].items():
+            assert interval["value"] == row["late"][name]
+            assert interval["low"] <= interval["value"] <= interval["high"]
+    better = late["differences"]["rule"]["roc_auc"]
+    assert better["value"] == pytest.approx(
+        result.table[0]["late"]["roc_auc"] - result.table[2]["late"]["roc_auc"]
+    )
+    assert better["low"] > 0
+    assert late["thresholds"]["best"] < 0.5
+    assert set(late["slices"]) == {"colour", "day"}
+    assert sum(part["rows"] for part in late["slices"]["day"]) == late["rows"]
+    assert result.details["intervals"]["late"] == late["scores"]["LogisticRegression"]
+
+
+def test_the_evaluation_of_a_regression_has_residuals_and_units(data, tmp_path):
+    run(fit(data, label="cost", estimator=LinearRegression(), units="USD"), tmp_path)
+    found = evaluation(tmp_path)
+    assert (found["task"], found["classes"], found["units"]) == ("regression", None, "USD")
+    assert {"residuals", "deciles"} <= set(found["sets"]["hold_out"])
+    assert "confusion" not in found["sets"]["hold_out"]
+    assert found["importance"]["features"][0]["feature"] == "size"
+
+
+def test_folds_and_smaller_samples_are_fitted_when_asked_for(data, tmp_path):
+    task = fit(data, cross_validation=3, learning_curve=[100, 1.0], metrics=["roc_auc"])
+    result, events = run(task, tmp_path)
+    found = evaluation(tmp_path)
+    scores = found["cross_validation"]["scores"]["roc_auc"]
+    assert result.table[0]["validation"] == {"roc_auc": scores["mean"]}
+    assert "validation" not in result.table[1]
+    assert found["learning_curve"]["rows"] == [100, result.details["rows"]["train"]]
+    assert found["learning_curve"]["sets"]["late"][1] == pytest.approx(
+        result.metrics["late"]["roc_auc"]
+    )
+    phases = [fields["name"] for kind, fields in events if kind == "phase"]
+    assert phases[-3:] == ["cross-validate", "learning curve", "save"]
+
+
+def test_the_data_is_described(data, table, tmp_path):
+    run(fit(data, features=["size", "colour"]), tmp_path)
+    found = evaluation(tmp_path)["data"]
+    size, colour = found["columns"]
+    assert size["name"] == "size"
+    assert size["min"] == min(table["size"].to_pylist())
+    assert size["mean"] == pytest.approx(np.mean(table["size"].to_numpy()))
+    assert (colour["distinct"], colour["nulls"], colour["min"]) == (3, 0, None)
+    counts = {value: table["colour"].to_pylist().count(value) for value in ("red", "green", "blue")}
+    assert dict(colour["top"]) == counts
+    rows = found["rows"]
+    assert sum(rows.values()) == table.num_rows
+    assert {part: sum(label["counts"].values()) for part, label in found["label"].items()} == rows
+
+
+def test_the_bundle_has_golden_rows_and_a_card_with_intervals(data, tmp_path):
+    result, _ = run(fit(data, units="parts"), tmp_path)
+    model = load(tmp_path / "bundle")
+    assert model.metadata["scores"] == result.metrics
+    assert (tmp_path / "bundle" / "golden.arrow").is_file()
+    assert "parts" in (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
+
+
 WRONG = {
     "label unknown": ({"label": "brokn"}, DataError, "brokn.*broken"),
     "label constant": ({"label": "same"}, DataError, "'same' has only the value 1"),
@@ -213,6 +295,7 @@ WRONG = {
         "decides between 2 classes, but label 'colour' has 3",
     ),
     "rule over an unknown column": ({"rule": "sice > 0"}, DataError, "sice.*size"),
+    "slices over an unknown column": ({"slices": ["colur"]}, DataError, "colur.*colour"),
     "too many rows": ({"rows": 5000}, UserError, "rows=5000: the data has 1200"),
 }
 
@@ -238,8 +321,12 @@ def test_wrong_data_is_named_and_leaves_nothing(table, tmp_path, changes, error,
         ({"estimator": StandardScaler()}, "estimator=StandardScaler"),
         ({"rows": 0}, "rows=0"),
         ({"rule": "import os"}, "import os"),
+        ({"slices": "colour"}, "slices='colour': give a list"),
+        ({"cost": (1, -5)}, "cost=\\(1, -5\\)"),
+        ({"cross_validation": 1}, "cross_validation=1 must be at least 2"),
+        ({"learning_curve": [0.5, 1.5]}, "size 1.5 must be"),
     ],
-    ids=["metric", "estimator", "rows", "rule"],
+    ids=["metric", "estimator", "rows", "rule", "slices", "cost", "folds", "sizes"],
 )
 def test_wrong_arguments_are_refused_when_the_job_is_made(changes, words):
     with pytest.raises(UserError, match=words):
