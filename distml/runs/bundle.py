@@ -23,6 +23,7 @@ from distml.runs.model_file import dump_estimator, load_estimator
 from distml.runs.profile import profile
 from distml.runs.provenance import library_versions
 from distml.runs.requirements import requirements, requirements_text, what_is_missing
+from distml.runs.script import description
 from distml.runs.storage import open_storage, shown
 from distml.runs.strict_json import dumps
 from distml.runs.wheel import own_wheel
@@ -72,7 +73,8 @@ def save_model(
     contents, parts = _dump_parts(model)
     stored = [(part["stored"], contents[part["file"]]) for part in parts.values()]
     needed = requirements(stored, model.takes)
-    contents.update(_texts(model, card or {}, needed, pickled="pickle" in dict(stored)))
+    told = {"about": description((files or {}).get("job.py", b"")), **(card or {})}
+    contents.update(_texts(model, told, needed, pickled="pickle" in dict(stored)))
     contents.update(_rows(model, golden, profile_rows, unseen_rows))
     clashes = sorted(set(files or {}) & {*contents, MANIFEST})
     if clashes:

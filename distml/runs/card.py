@@ -63,7 +63,7 @@ def card_text(
         ["## Limits", "", *(f"- {limit}" for limit in _limits(model, card, pickled=pickled))],
         ["## How to load it", "", *_loading(model, needed, pickled=pickled)],
     ]
-    return "\n\n".join("\n".join(section) for section in sections) + "\n"
+    return "\n\n".join("\n".join(section).rstrip() for section in sections) + "\n"
 
 
 def _title(model: Model) -> str:

@@ -4,13 +4,15 @@ The one decision: they are taken from the run's own record, which has the job fi
 the run started, not as it may stand on the disk now.
 """
 
+import ast
+import contextlib
 import json
 
 from distml.runs.paths import RunPaths
 from distml.runs.storage import open_storage
 from distml.runs.strict_json import dumps
 
-__all__ = ["script_files"]
+__all__ = ["description", "script_files"]
 
 
 def script_files(run_uri: str) -> dict[str, bytes]:
@@ -32,3 +34,21 @@ def script_files(run_uri: str) -> dict[str, bytes]:
         return {}
     parameters = {name: record.get(name) for name in ("parameters", "seed", "job_file", "git")}
     return {"job.py": source, "parameters.json": f"{dumps(parameters, indent=2)}\n".encode()}
+
+
+def description(source: bytes) -> str | None:
+    """What a job file says of itself.
+
+    Args:
+        source: its content.
+
+    Returns:
+        The first paragraph of its docstring, as one line; `None` without one.
+
+    Raises:
+        Nothing.
+    """
+    with contextlib.suppress(SyntaxError, ValueError):
+        told = ast.get_docstring(ast.parse(source)) or ""
+        return " ".join(told.split("\n\n")[0].split()) or None
+    return None
