@@ -19,6 +19,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, _raise
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from distml.ensemble import greedy
+from distml.ensemble.additions import Additions, by_scorer
 from distml.ensemble.crossfit import CrossFitted, out_of_fold
 from distml.ensemble.members import View
 from distml.ensemble.mixed import Mixed
@@ -163,7 +164,7 @@ class PlannedSelection(CrossFitted, _BaseHeterogeneousEnsemble):
         self._name_members({name: fitted[name] for name in names})
 
     def _choose(
-        self, pool: Sequence[str], additions: greedy.Additions, lost: set[str] | None = None
+        self, pool: Sequence[str], additions: Additions, lost: set[str] | None = None
     ) -> list[str]:
         """Set what was selected, and give its names."""
         allowed = np.array([name not in (lost or ()) for name in pool])
@@ -182,9 +183,7 @@ class PlannedSelection(CrossFitted, _BaseHeterogeneousEnsemble):
         self.member_scores_ = {name: float(s) for name, s in zip(pool, own, strict=True)}
         return self.selected_
 
-    def _race(
-        self, said: Mapping[str, Any], view: View, weight: np.ndarray | None
-    ) -> greedy.Additions:
+    def _race(self, said: Mapping[str, Any], view: View, weight: np.ndarray | None) -> Additions:
         """Scores of ensembles of what members said of the rows of the view."""
         predictions = np.stack([np.asarray(said[name], dtype=np.float64) for name in said])
         scoring = self.scoring or self._default_scoring
@@ -194,11 +193,11 @@ class PlannedSelection(CrossFitted, _BaseHeterogeneousEnsemble):
         classes = getattr(self, "classes_", None)
         labels = view.y if classes is None else classes[view.y]
         scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
-        return greedy.by_scorer(scorer, predictions, view.matrix(), labels, weight, classes)
+        return by_scorer(scorer, predictions, view.matrix(), labels, weight, classes)
 
     def _direct(
         self, scoring: Any, predictions: np.ndarray, y: np.ndarray, weight: np.ndarray | None
-    ) -> greedy.Additions | None:
+    ) -> Additions | None:
         """The scores without scikit-learn's scorer, for metrics where that is faster."""
         raise NotImplementedError
 

@@ -13,7 +13,7 @@ from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from distml.ensemble import greedy
+from distml.ensemble.additions import Additions, accuracy, log_loss, roc_auc, squared_error
 from distml.ensemble.members import View
 from distml.ensemble.pool import PlannedSelection
 from distml.errors import UserError
@@ -36,7 +36,7 @@ class SelectionClassifier(ClassifierMixin, PlannedSelection):
         cv: As in `StackingClassifier`; `prefit`: members are fitted already, and the rows given to
             `fit` only select among them.
         scoring: scikit-learn's scorer name, or `scorer(estimator, X, y)`; `None`: `neg_log_loss`.
-            That, `accuracy` and squared errors need no call of the scorer.
+            That, `accuracy` and the `roc_auc` of two classes need no call of the scorer.
         n_rounds: Size of the largest ensemble that is tried, members counted with repetition.
         n_init: Start from so many best members; `auto`: as many as score best together.
         n_bags: Select so many times, each from a part of the pool drawn at random, and take the
@@ -89,9 +89,7 @@ class SelectionClassifier(ClassifierMixin, PlannedSelection):
         self.classes_ = encoder.classes_
         return np.asarray(encoder.transform(y))
 
-    def _race(
-        self, said: Mapping[str, Any], view: View, weight: np.ndarray | None
-    ) -> greedy.Additions:
+    def _race(self, said: Mapping[str, Any], view: View, weight: np.ndarray | None) -> Additions:
         for name, probabilities in said.items():
             if np.shape(probabilities)[1] != len(self.classes_):
                 raise UserError(
@@ -102,11 +100,13 @@ class SelectionClassifier(ClassifierMixin, PlannedSelection):
 
     def _direct(
         self, scoring: Any, predictions: np.ndarray, y: np.ndarray, weight: np.ndarray | None
-    ) -> greedy.Additions | None:
+    ) -> Additions | None:
         if scoring == "accuracy":
-            return greedy.accuracy(predictions, y, weight)
+            return accuracy(predictions, y, weight)
         if scoring == "neg_log_loss":
-            return greedy.log_loss(predictions[:, np.arange(len(y)), y], weight)
+            return log_loss(predictions[:, np.arange(len(y)), y], weight)
+        if scoring == "roc_auc" and weight is None and len(self.classes_) == 2:
+            return roc_auc(predictions[:, :, 1], y == 1)
         return None
 
 
@@ -120,7 +120,8 @@ class SelectionRegressor(RegressorMixin, PlannedSelection):
         cv: As in `StackingRegressor`; `prefit`: members are fitted already, and the rows given to
             `fit` only select among them.
         scoring: scikit-learn's scorer name, or `scorer(estimator, X, y)`; `None`:
-            `neg_root_mean_squared_error`. Squared errors need no call of the scorer.
+            `neg_root_mean_squared_error`. That and `neg_mean_squared_error` need no call of the
+            scorer.
         n_rounds: Size of the largest ensemble that is tried, members counted with repetition.
         n_init: Start from so many best members; `auto`: as many as score best together.
         n_bags: Select so many times, each from a part of the pool drawn at random, and take the
@@ -154,10 +155,10 @@ class SelectionRegressor(RegressorMixin, PlannedSelection):
 
     def _direct(
         self, scoring: Any, predictions: np.ndarray, y: np.ndarray, weight: np.ndarray | None
-    ) -> greedy.Additions | None:
+    ) -> Additions | None:
         residuals = predictions - y.astype(np.float64)
         if scoring == "neg_mean_squared_error":
-            return greedy.squared_error(residuals, weight, np.negative)
+            return squared_error(residuals, weight, np.negative)
         if scoring == "neg_root_mean_squared_error":
-            return greedy.squared_error(residuals, weight, lambda error: -np.sqrt(error))
+            return squared_error(residuals, weight, lambda error: -np.sqrt(error))
         return None

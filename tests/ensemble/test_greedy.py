@@ -1,17 +1,17 @@
-"""The selection beside brute force over all ensembles of a small pool, and beside scikit-learn."""
+"""The selection beside brute force over all ensembles of a small pool."""
 
 from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from sklearn import metrics
 
 from distml.ensemble import greedy
+from distml.ensemble.additions import squared_error
 
-ROWS, MEMBERS, CLASSES = 60, 4, 3
+ROWS, MEMBERS = 60, 4
 ALL = np.ones(MEMBERS, dtype=bool)
 SEEDS = st.integers(0, 2**31 - 1)
 
@@ -24,49 +24,13 @@ def noisy_regressors(seed):
     return y, y + noise * rng.uniform(0.2, 2, size=(MEMBERS, 1))
 
 
-def noisy_classifiers(seed):
-    rng = np.random.default_rng(seed)
-    y = np.r_[np.arange(CLASSES), rng.integers(CLASSES, size=ROWS - CLASSES)]
-    logits = rng.normal(size=(MEMBERS, ROWS, CLASSES)) * 2 + np.eye(CLASSES)[y]
-    return y, np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
-
-
 def multisets(size):
     for chosen in combinations_with_replacement(range(MEMBERS), size):
         yield np.bincount(chosen, minlength=MEMBERS).astype(float)
 
 
 def mean_squared(y, predictions):
-    return greedy.squared_error(predictions - y, None, np.negative)
-
-
-DIRECT = {
-    "neg_log_loss": lambda p, y, w: greedy.log_loss(p[:, np.arange(ROWS), y], w),
-    "accuracy": greedy.accuracy,
-}
-
-
-@given(SEEDS, arrays(float, MEMBERS, elements=st.integers(0, 5)))
-def test_squared_errors_are_scikit_learns_for_every_addition(seed, counts):
-    y, predictions = noisy_regressors(seed)
-    weight = np.random.default_rng(seed).uniform(0.1, 3, ROWS)
-    found = greedy.squared_error(predictions - y, weight, lambda error: -np.sqrt(error))(counts)
-    for member, score in enumerate(found):
-        added = counts + np.eye(MEMBERS)[member]
-        mean = added @ predictions / added.sum()
-        expected = metrics.root_mean_squared_error(y, mean, sample_weight=weight)
-        assert score == pytest.approx(-expected, rel=1e-9, abs=1e-9)
-
-
-@settings(deadline=None)
-@given(SEEDS, arrays(float, MEMBERS, elements=st.integers(0, 5)), st.booleans())
-@pytest.mark.parametrize("name", DIRECT)
-def test_direct_scores_of_classes_are_those_of_scikit_learns_scorer(name, seed, counts, weighted):
-    y, said = noisy_classifiers(seed)
-    weight = np.random.default_rng(seed).uniform(0.1, 3, ROWS) if weighted else None
-    scorer, classes = metrics.get_scorer(name), np.array(["a", "b", "c"])
-    by_scorer = greedy.by_scorer(scorer, said, None, classes[y], weight, classes)(counts)
-    np.testing.assert_allclose(DIRECT[name](said, y, weight)(counts), by_scorer, rtol=1e-9)
+    return squared_error(predictions - y, None, np.negative)
 
 
 @given(SEEDS, st.integers(1, 12))
@@ -98,7 +62,7 @@ def test_it_is_the_optimum_where_errors_of_members_are_unrelated(scales, size):
     # is optimal at every size (Fox 1966, Discrete Optimization via Marginal Analysis).
     orthogonal = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]], float)
     residuals = orthogonal * np.array(scales)[:, None]
-    climb = greedy.climb(greedy.squared_error(residuals, None, np.negative), ALL, max_size=size)
+    climb = greedy.climb(squared_error(residuals, None, np.negative), ALL, max_size=size)
     for reached, count in zip(climb.history, range(1, size + 1), strict=True):
         errors = [np.mean((c @ residuals / count) ** 2) for c in multisets(count)]
         assert -reached == pytest.approx(min(errors), rel=1e-12)
