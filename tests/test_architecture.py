@@ -40,7 +40,9 @@ LAYERS: dict[str, set[str]] = {
     },
     # What a command starts beside runs; none knows a task.
     "report": {"errors", "runs", "terminal"},
-    "verbs": {"data", "errors", "job", "jobfile", "launch", "report", "runs", "terminal"},
+    "verbs": {
+        "data", "errors", "job", "jobfile", "launch", "machine", "report", "runs", "terminal",
+    },
     "cli": {"errors", "job", "jobfile", "launch", "runs", "terminal", "verbs"},
     "__main__": {"cli"},
 }
@@ -62,7 +64,7 @@ LIBRARIES: dict[str, set[str]] = {
     "predict": {"pyarrow", "ray", "threadpoolctl"},
     "driver": {"ray"},
     "report": {"jinja2", "markupsafe", "vl_convert"},
-    "verbs": {"click", "pyarrow"},
+    "verbs": {"click", "packaging", "psutil", "pyarrow"},
     "cli": {"click"},
 }
 
