@@ -1,3 +1,6 @@
+import time
+
+import numpy as np
 import pytest
 
 from distml import machine
@@ -35,3 +38,17 @@ def test_hidden_gpus_do_not_count(monkeypatch, hidden):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
 
     assert machine.num_gpus() == 0
+
+
+def test_a_memory_watch_sees_what_was_held_for_a_moment():
+    watch = machine.MemoryWatch()
+    with watch.watching():
+        pass
+    before, patience = watch.peak_bytes, 600
+    with watch.watching():
+        held = np.ones(8 * 2**20)
+        while watch.peak_bytes < before + 50 * 2**20 and (patience := patience - 1):
+            time.sleep(0.05)
+
+    assert before > 0
+    assert watch.peak_bytes - before > 0.8 * held.nbytes

@@ -1,0 +1,119 @@
+"""Where a run comes from: a job file, a run that is resumed, or one that is done again."""
+
+import contextlib
+import json
+from argparse import Namespace
+from textwrap import dedent
+
+import pytest
+
+from distml.errors import UserError
+from distml.runs.plans import plan_key, save_plan
+from distml.runs.store import RunStore
+from distml.start import prepare
+
+SOURCE = """
+    from distml.job import Job, Result
+
+    class Task:
+        def run(self, context):
+            return Result(metrics={})
+
+    def job(rows: int = 5, data: str = "january"):
+        return Job(task=Task(), seed=rows)
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Prepares a run from the driver's options, with a job file of two parameters."""
+    path = tmp_path / "task.py"
+    path.write_text(dedent(SOURCE))
+
+    def _start(run_id="one", *, create=False, arguments=(), **options):
+        given = {
+            "job_file": None if {"again", "resume"} & options.keys() else str(path),
+            "storage": str(tmp_path / "runs"),
+            "run_id": run_id,
+            "launcher": "debug",
+            "arguments": list(arguments),
+        }
+        blank = {"resume": False, "again": None, "fresh": False, "against": False, "warm": False}
+        with contextlib.ExitStack() as stack:
+            made = prepare(Namespace(**{**blank, **given, **options}), stack)
+        if create:
+            made.store.create(made.record, made.source)
+        return made
+
+    return _start
+
+
+def test_a_run_of_a_job_file_is_new_and_has_no_parent(start):
+    made = start()
+
+    assert (made.is_new, made.former, made.units, made.notes) == (True, None, None, {})
+
+
+def test_a_run_is_done_again_with_its_parameters_some_of_them_changed(start):
+    start(create=True, arguments=["--rows", "7"])
+
+    made = start("two", again="one", arguments=["--data", "february"])
+
+    assert made.is_new
+    assert made.record.run_id == "two"
+    assert made.record.parameters == {"rows": 7, "data": "february"}
+    assert made.job.seed == 7
+    assert made.record.job_name == "task"
+    assert made.record.details["parent"]["run"] == "one"
+
+
+def test_a_fresh_run_keeps_its_units_to_itself_also_when_it_is_resumed(start):
+    start(create=True)
+    made = start("two", again="one", fresh=True, create=True)
+    resumed = start("two", resume=True)
+
+    assert made.units.uri == resumed.units.uri == made.store.paths("two").units
+    assert resumed.notes == made.notes
+
+
+def test_a_retraining_knows_the_former_model_also_when_it_is_resumed(start):
+    start(create=True)
+    made = start("two", again="one", against=True, warm=True, create=True)
+
+    assert (made.former.run_id, made.former.warm) == ("one", True)
+    assert made.former.bundle == made.store.paths("one").bundle
+    assert start("two", resume=True).former == made.former
+
+
+def test_what_was_predicted_of_a_job_is_noted_for_the_same_parameters_only(start, tmp_path):
+    made = start()
+    plan = {"seconds": {"value": 3.0}, "memory": {"peak_bytes": {"value": 9.0}}}
+    save_plan(made.store.storage, plan_key(made.source, made.record.parameters), plan)
+
+    assert start().notes["predicted"] == {"seconds": {"value": 3.0}, "peak_bytes": {"value": 9.0}}
+    assert start(arguments=["--rows", "6"]).notes == {}
+
+
+def test_a_damaged_plan_is_no_plan(start, tmp_path):
+    made = start()
+    key = plan_key(made.source, made.record.parameters)
+    for content in (b"{", b"[]", json.dumps({"seconds": 1}).encode()):
+        made.store.storage.write(f"plans/{key}.json", content)
+        assert start().notes == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"again": "nowhere"}, "no run"),
+        ({"again": "one", "arguments": ["--row", "3"]}, "did you mean --rows?"),
+    ],
+    ids=["run", "parameter"],
+)
+def test_what_cannot_be_done_again_is_refused(start, options, message):
+    start(create=True)
+
+    with pytest.raises(UserError, match=message):
+        start("two", **options)
+
+    assert [run.run_id for run in RunStore(start().store.uri).list()] == ["one"]

@@ -1,0 +1,113 @@
+import json
+
+import pytest
+
+from distml.cli import main
+from distml.runs.store import RunStore
+from distml.verbs.plan import plan_text
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+def span(value):
+    return {"value": value, "low": value / 2, "high": value * 2}
+
+
+PLAN = {
+    "job": "flights",
+    "rows": 300_000,
+    "columns": 28,
+    "stored_bytes": 4 * 2**20,
+    "table_bytes": 80 * 2**20,
+    "available_bytes": 8 * 2**30,
+    "num_cpus": 2,
+    "members": [
+        {
+            "fit": "forest, fold # of #",
+            "units": 3,
+            "rows": 200_000,
+            "seconds": span(12.0),
+            "peak_bytes": span(2**20),
+        }
+    ],
+    "stages": [3, 1],
+    "phases": {"read": span(0.01), "evaluate": span(2.5)},
+    "fits_seconds": span(24.0),
+    "seconds": span(90.0),
+    "memory": {"peak_bytes": span(2 * 2**30)},
+    "measured": [{"rows": 5000, "seconds": 1.0}, {"rows": 10_000, "seconds": 2.0}],
+    "earlier": {"runs": ["one"], "seconds": 80.0},
+}
+
+
+def test_a_plan_says_what_would_run_what_it_needs_and_how_long():
+    text = plan_text(PLAN, 120)
+
+    for line in (
+        "rows     300,000",
+        "bytes    80 MiB in memory, 4 MiB stored",
+        "fits     4 on 2 CPUs: 3 then 1",
+        "peak memory   2.0 GiB (1.0 GiB to 4.0 GiB); fits into 8.0 GiB",
+        "time          1:30 min (45.0 s to 3:00 min)",
+        "of that       fits 24.0 s, evaluate 2.5 s",
+        "earlier runs  1:20 min (one)",
+        "measured      5,000, 10,000 rows in 3.0 s",
+    ):
+        assert line in text
+    assert "forest, fold # of #      3  200,000  12.0 s (6.0 s to 24.0 s)  1 MiB" in text
+
+
+def test_memory_that_may_run_out_is_said_so():
+    assert "; may not fit into 3.0 GiB" in plan_text({**PLAN, "available_bytes": 3 * 2**30}, 120)
+
+
+def test_a_plan_is_no_run_and_the_run_after_it_says_what_was_predicted(forest_job, capfd):
+    assert main(["plan", "forest.py", "--trees", "3"]) == 0
+    assert RunStore("runs").list() == []
+    assert "fits     one, in the driver" in capfd.readouterr().out
+
+    assert main(["run", "forest.py", "--on", "debug", "--trees", "3"]) == 0
+    details = RunStore("runs").load("last").details
+    assert details["predicted"]["seconds"]["value"] > 0
+    assert details["actual"]["seconds"] > 0
+    assert details["actual"]["peak_bytes"] > 10 * 2**20
+
+    assert main(["run", "forest.py", "--on", "debug", "--trees", "4"]) == 0
+    assert "predicted" not in RunStore("runs").load("last").details
+
+
+def test_an_earlier_run_of_the_same_job_is_in_the_plan(forest_job, capfd):
+    assert main(["run", "forest.py", "--on", "debug", "--run-id", "one"]) == 0
+    capfd.readouterr()
+
+    assert main(["plan", "forest.py", "--json"]) == 0
+
+    plan = json.loads(capfd.readouterr().out)
+    assert plan["earlier"]["runs"] == ["one"]
+    assert plan["earlier"]["seconds"] == pytest.approx(RunStore("runs").load("one").seconds)
+    assert plan["rows"] == 600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "change", "message"),
+    [
+        ([], None, "which job?"),
+        (["nowhere.py"], None, "no such job file: nowhere.py"),
+        (["forest.py", "--tree", "3"], None, "did you mean --trees?"),
+        (["forest.py"], ('label="y"', 'label="z"'), "'z'"),
+        (["forest.py"], ("seed=seed,", "resources=distml.Resources(memory_bytes=1000),"),
+         "cannot run here: the rows alone take"),
+    ],
+    ids=["no job", "no file", "no parameter", "no label", "no memory"],
+)  # fmt: skip
+def test_what_cannot_run_is_refused_in_one_line(forest_job, capfd, arguments, change, message):
+    if change is not None:
+        source = (forest_job / "forest.py").read_text()
+        (forest_job / "forest.py").write_text(source.replace(*change))
+
+    assert main(["plan", *arguments]) == 2
+
+    errors = capfd.readouterr().err
+    assert errors.startswith("distml: error: ")
+    assert errors.count("\n") == 1
+    assert message in errors
