@@ -18,7 +18,7 @@ from distml.fit.evaluate import score, scores
 from distml.fit.predictions import Predictions
 from distml.fit.weighted import formula
 
-__all__ = ["LEVEL", "Bootstrap", "Interval"]
+__all__ = ["LEVEL", "MOST_ROWS", "Bootstrap", "Interval"]
 
 Interval = dict[str, float | None]
 """`value`, `low` and `high`."""
@@ -26,8 +26,10 @@ Interval = dict[str, float | None]
 LEVEL = 0.95
 """Share of resamples inside an interval."""
 
+MOST_ROWS = 20_000
+"""Rows that are resampled at most."""
+
 _RESAMPLES = 200
-_MOST_ROWS = 20_000
 _MOST_ROWS_SCORED_ANEW = 2_000
 _CELLS_AT_ONCE = 1 << 15
 """Resamples times rows that are counted at once: 256 KiB, which stay in the cache."""
@@ -44,6 +46,7 @@ class Bootstrap:
         y: Array of shape (n_rows,).
         metrics: scikit-learn's scorer names.
         seed: What the draws come from.
+        most_rows: Resample no more rows by formulas.
 
     Attributes:
         values: Model → scorer → score of all rows.
@@ -55,11 +58,13 @@ class Bootstrap:
         y: np.ndarray,
         metrics: Sequence[str],
         seed: int,
+        *,
+        most_rows: int = MOST_ROWS,
     ) -> None:
         self.values = {model: scores(metrics, said, y) for model, said in predicted.items()}
         pairs = [(model, name) for model, by in self.values.items() for name in by]
         pairs = [(model, name) for model, name in pairs if self.values[model][name] is not None]
-        self._deviations = _by_formulas(pairs, predicted, y, seed)
+        self._deviations = _by_formulas(pairs, predicted, y, seed, most_rows)
         anew = [pair for pair in pairs if pair not in self._deviations]
         self._deviations |= _scored_anew(anew, predicted, y, seed)
 
@@ -88,10 +93,14 @@ def _interval(value: float, deviations: np.ndarray) -> Interval:
 
 
 def _by_formulas(
-    pairs: Iterable[Pair], predicted: Mapping[str, Predictions], y: np.ndarray, seed: int
+    pairs: Iterable[Pair],
+    predicted: Mapping[str, Predictions],
+    y: np.ndarray,
+    seed: int,
+    most_rows: int,
 ) -> dict[Pair, np.ndarray]:
     """By how much the score of each resample differs, of the scores that have a formula."""
-    rows = _some(len(y), _MOST_ROWS, seed)
+    rows = _some(len(y), most_rows, seed)
     part = {model: said.take(rows) for model, said in predicted.items()}
     formulas = {
         (model, name): made

@@ -19,6 +19,8 @@ __all__ = ["evaluate_slices"]
 
 _MOST_VALUES = 12
 _RANGES = 4
+_MOST_ROWS = 4_000
+"""Of a slice: there are many of them."""
 
 
 def evaluate_slices(
@@ -42,7 +44,8 @@ def evaluate_slices(
     """
 
     def scored(rows: np.ndarray) -> dict[str, Any]:
-        bootstrap = Bootstrap({"": predicted.take(rows)}, y[rows], metrics, seed)
+        said = {"": predicted.take(rows)}
+        bootstrap = Bootstrap(said, y[rows], metrics, seed, most_rows=_MOST_ROWS)
         return {name: bootstrap.interval("", name) for name in metrics}
 
     return {

@@ -45,7 +45,9 @@ class _Sums:
     """Takes the mean of each term, arrays of shape (n_resamples,), and gives the scores."""
 
     def scores(self, counts: np.ndarray) -> np.ndarray:
-        means = counts @ self.terms / counts.sum(axis=1, keepdims=True)
+        # Not `@`: for products as thin as these, BLAS spends its time on waking threads.
+        sums = np.einsum("rn,nt->rt", counts, self.terms)
+        means = sums / counts.sum(axis=1, keepdims=True)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(self.combine(*means.T))
 

@@ -8,7 +8,6 @@ from scipy.stats import binom
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import get_scorer
 
-from distml.fit import bootstrap
 from distml.fit.bootstrap import Bootstrap
 from distml.fit.evaluate import score
 from distml.fit.predictions import Predictions
@@ -93,13 +92,12 @@ def test_what_is_not_defined_has_no_interval():
     assert made.interval("b", "roc_auc") == made.difference("a", "b", "roc_auc") == nothing
 
 
-def test_intervals_of_large_sets_are_as_wide_as_if_all_rows_were_drawn(monkeypatch):
+def test_intervals_of_large_sets_are_as_wide_as_if_all_rows_were_drawn():
     y, predicted = classifier(np.random.default_rng(2), 8_000, 2)
     widths = []
     for most in (20_000, 1_000):
-        monkeypatch.setattr(bootstrap, "_MOST_ROWS", most)
-        monkeypatch.setattr(bootstrap, "_MOST_ROWS_SCORED_ANEW", most)
-        interval = Bootstrap({"a": predicted}, y, ["accuracy"], seed=0).interval("a", "accuracy")
+        made = Bootstrap({"a": predicted}, y, ["accuracy"], seed=0, most_rows=most)
+        interval = made.interval("a", "accuracy")
         widths.append(interval["high"] - interval["low"])
     share = score("accuracy", predicted, y)
     exact = 2 * 1.96 * np.sqrt(share * (1 - share) / len(y))
