@@ -39,6 +39,8 @@ def job(trees: int = 50, seed: int = 0, data: Path = Path("data/diamonds")) -> d
             split=distml.Split({"hold_out": distml.ByHash(0.2)}, seed=seed),
             encoder=distml.Encoder(),
             metrics=("r2", "neg_root_mean_squared_error", "neg_mean_absolute_error"),
+            slices=("cut", "clarity", "carat"),
+            units="USD",
         ),
         seed=seed,
     )

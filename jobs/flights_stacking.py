@@ -80,6 +80,9 @@ def job(
             ),
             metrics=("roc_auc", "average_precision", "neg_log_loss", "accuracy"),
             rule="dep_hour >= 17 and wind_gust > 25",
+            # To miss a late flight is worse than to warn in vain.
+            cost=(1, 3),
+            slices=("origin", "carrier", "dep_hour"),
             rows=rows or None,
         ),
         seed=seed,
