@@ -158,9 +158,8 @@ def _words(value: Any) -> str:
         return ", ".join(map(figure, value))
     if not isinstance(value, Mapping):
         return figure(value)
-    return ", ".join(
-        f"{name} {figure(one)}" for name, one in flat(value).items() if one is not None
-    )
+    known = {name: one for name, one in flat(value).items() if one is not None}
+    return ", ".join(f"{name} {_words(one)}" for name, one in known.items())
 
 
 def _known(facts: Mapping[str, Any]) -> Facts:

@@ -80,7 +80,9 @@ class Timeline:
     def ticks(self) -> list[tuple[float, str]]:
         """Place (part of the span) and label of the marks of the time axis."""
         step = next((s for s in _TICK_S if self.span_s / s <= _MOST_TICKS), self.span_s / 5)
-        number = int(self.span_s / step) if self.span_s else 0
+        if not self.span_s:
+            return []
+        number = int(self.span_s / step)
         return [(place * step / self.span_s, _mark(place * step)) for place in range(number + 1)]
 
     def percent(self, seconds: float) -> float:
@@ -127,8 +129,8 @@ def _timeline(number: int, events: Sequence[Event], finished_at: float | None) -
 
 def _phases(events: Sequence[Event], zero: float, span_s: float) -> Iterator[Bar]:
     begun = [(float(e["t"]) - zero, str(e["name"])) for e in events if e["kind"] == "phase"]
-    ends = [*(start for start, _ in begun[1:]), span_s]
-    for (start, name), end in zip(begun, ends, strict=True):
+    ends = [start for start, _ in begun[1:]]
+    for (start, name), end in zip(begun, [*ends, span_s], strict=False):
         told = f"{name}: {took(end - start)}"
         yield Bar(name=told, group=name, handed_s=start, start_s=start, end_s=end)
 
