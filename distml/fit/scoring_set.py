@@ -6,6 +6,7 @@ that is stopped goes on where it was. Refused, by name and value: a set without 
 label is missing, and labels the model does not know.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -105,23 +106,29 @@ class LabelledSet:
             StorageError: the run's storage is full or refuses.
         """
         shards = [i for i, shard in enumerate(self.data.shards) if shard.num_rows]
-        emit("plan", units=len(shards), cached=0)
-        return Answers.merged([self._of_unit(index) for index in shards])
+        stored = dict(self._stored(shards))
+        emit("plan", units=len(shards), cached=len(stored))
+        return Answers.merged([stored[i] if i in stored else self._predicted(i) for i in shards])
 
-    def _of_unit(self, index: int) -> Answers:
-        """The answers for a shard, from the store if it has them."""
-        units, name = active_units(), f"{self.name}, shard {index + 1} of {len(self.data.shards)}"
+    def _stored(self, shards: Sequence[int]) -> Iterator[tuple[int, Answers]]:
+        """The shards that the run's store has the answers for."""
+        units = active_units()
         if units is None:
-            return self._of_shard(index)
-        key, started = self._key(index), time.perf_counter()
-        emit("unit_started", unit=name, member=self.name, cpus=1)
-        try:
-            answers, cached = units.get(key), True
-        except KeyError:
-            answers, cached = self._of_shard(index), False
-            units.put(key, answers, {"unit": name, "seconds": answers.seconds})
+            return
+        for index in shards:
+            with contextlib.suppress(KeyError):
+                yield index, units.get(self._key(index))
+
+    def _predicted(self, index: int) -> Answers:
+        """Predict a shard, and store what is kept of it."""
+        unit = {"unit": f"{self.name}, shard {index + 1} of {len(self.data.shards)}"}
+        emit("unit_started", **unit, member=self.name, cpus=1)
+        started, units = time.perf_counter(), active_units()
+        answers = Answers.merged(list(self._blocks(index)))
         seconds = time.perf_counter() - started
-        emit("unit_done", unit=name, member=self.name, seconds=seconds, peak_bytes=0, cached=cached)
+        if units is not None:
+            units.put(self._key(index), answers, {**unit, "seconds": seconds})
+        emit("unit_done", **unit, member=self.name, seconds=seconds, peak_bytes=0, cached=False)
         return answers
 
     def _key(self, index: int) -> str:
@@ -142,9 +149,6 @@ class LabelledSet:
     def _step(self) -> int:
         """Every how many rows one is sampled."""
         return -(-self.data.num_rows // _SAMPLED_ROWS)
-
-    def _of_shard(self, index: int) -> Answers:
-        return Answers.merged(list(self._blocks(index)))
 
     def _blocks(self, index: int) -> Iterator[Answers]:
         first = 0

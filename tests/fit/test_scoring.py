@@ -171,9 +171,10 @@ def test_shards_that_were_predicted_are_not_predicted_again(folder, tmp_path):
     ):  # fmt: skip
         _, first = evaluated(folder, tmp_path / "a", "same")
         _, again = evaluated(folder, tmp_path / "b", "same")
-    done = [(event["unit"], event["cached"]) for event in events if event["kind"] == "unit_done"]
-    shards = [f"same, shard {number} of 3" for number in (1, 2, 3)]
-    assert done == [*((name, False) for name in shards), *((name, True) for name in shards)]
+    done = [event["unit"] for event in events if event["kind"] == "unit_done"]
+    plans = [(event["units"], event["cached"]) for event in events if event["kind"] == "plan"]
+    assert done == [f"same, shard {number} of 3" for number in (1, 2, 3)]
+    assert plans == [(3, 0), (3, 3)]
     assert first == again
 
 
