@@ -1,22 +1,19 @@
 """Two runs beside each other: what differs, and whether their scores differ by more than chance.
 
 The one decision: it is pure, and believes only what the runs wrote down. The records say what
-differs; the intervals in the evaluations say how far a score would move on other test rows. The
-interval of the difference takes the two scores as normal and independent: right for different test
-rows, and for the same rows too wide rather than too narrow, since what is hard for one model is
-hard for the other. There a difference beyond chance is one, and one within chance may be one too.
+differs; the evaluations say how far a score would move on other test rows, and from that follows
+how far a difference would (see `chance`). What another seed would have changed is not in it.
 Refused: runs of different tasks or labels, whose scores mean different things.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, Literal
 
 from distml.errors import UserError
-from distml.runs.differences import Difference, at, code_diff, differences, same_rows
+from distml.runs.chance import Basis, Span, interval_of_difference, interval_of_score
+from distml.runs.differences import Difference, code_diff, differences, same_rows
 from distml.runs.record import RunRecord, RunStatus
 
 __all__ = ["Comparison", "ScoreDifference", "Verdict", "compare"]
@@ -39,14 +36,16 @@ class ScoreDifference:
     """A's score; `None` if it has none."""
     b: float | None
     """B's score."""
-    interval_a: tuple[float, float] | None
+    interval_a: Span | None
     """A's interval, at `Comparison.level`."""
-    interval_b: tuple[float, float] | None
+    interval_b: Span | None
     """B's interval."""
     difference: float | None
     """B's score minus A's."""
-    interval: tuple[float, float] | None
+    interval: Span | None
     """The interval of the difference; `None` where a run has no intervals."""
+    basis: Basis | None
+    """What that interval rests on: the same resamples, or two independent scores."""
 
     @property
     def verdict(self) -> Verdict:
@@ -125,8 +124,8 @@ def compare(
     first, second = evaluation_a or {}, evaluation_b or {}
     _check_same_question(record_a, record_b, first, second)
     level = _level(first, second)
-    scores = tuple(_scores(record_a, record_b, first, second, level))
     rows = same_rows(record_a, record_b)
+    scores = tuple(_scores(record_a, record_b, first, second, level, rows is True))
     return Comparison(
         a=record_a.run_id,
         b=record_b.run_id,
@@ -162,46 +161,35 @@ def _scores(
     first: Mapping[str, Any],
     second: Mapping[str, Any],
     level: float,
+    same: bool,
 ) -> Iterator[ScoreDifference]:
     """The scores of both, test set by test set; those that only one has come too."""
     for test in dict.fromkeys([*a.metrics, *b.metrics]):
         one, other = a.metrics.get(test, {}), b.metrics.get(test, {})
         for metric in dict.fromkeys([*one, *other]):
-            spans = [_interval(evaluation, test, metric) for evaluation in (first, second)]
             difference = _minus(other.get(metric), one.get(metric))
+            span, basis = (
+                (None, None)
+                if difference is None
+                else interval_of_difference(
+                    difference, first, second, test, metric, level=level, same_rows=same
+                )
+            )
             yield ScoreDifference(
                 test=test,
                 metric=metric,
                 a=one.get(metric),
                 b=other.get(metric),
-                interval_a=spans[0],
-                interval_b=spans[1],
+                interval_a=interval_of_score(first, test, metric),
+                interval_b=interval_of_score(second, test, metric),
                 difference=difference,
-                interval=_interval_of_difference(difference, spans, level),
+                interval=span,
+                basis=basis,
             )
 
 
 def _minus(left: float | None, right: float | None) -> float | None:
     return None if left is None or right is None else left - right
-
-
-def _interval(evaluation: Mapping[str, Any], test: str, metric: str) -> tuple[float, float] | None:
-    """The interval of the final model's score."""
-    scores = at(evaluation, "sets", test, "scores", str(evaluation.get("model")), metric)
-    low, high = at(scores, "low"), at(scores, "high")
-    return None if low is None or high is None else (low, high)
-
-
-def _interval_of_difference(
-    difference: float | None, spans: Sequence[tuple[float, float] | None], level: float
-) -> tuple[float, float] | None:
-    """Normal approximation: variances of independent scores add up."""
-    if difference is None or any(span is None for span in spans):
-        return None
-    quantile = NormalDist().inv_cdf((1 + level) / 2)
-    errors = [(span[1] - span[0]) / (2 * quantile) for span in spans if span is not None]
-    half = quantile * math.hypot(*errors)
-    return difference - half, difference + half
 
 
 def _notes(
@@ -212,7 +200,9 @@ def _notes(
             yield f"{record.run_id} is {record.status}: it has no final scores"
     if not any(score.difference is not None for score in scores):
         return
-    if same:
+    if same and all(score.basis == "paired" for score in scores):
+        yield "both were tested on the same rows, and are compared row by row"
+    elif same:
         yield (
             "both were tested on the same rows; the intervals take them as independent, which is "
             "cautious: a difference beyond chance is one"

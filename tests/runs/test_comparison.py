@@ -180,6 +180,65 @@ def test_the_interval_covers_as_often_as_its_level_says():
     assert beyond / rounds == pytest.approx(0.05, abs=0.015)
 
 
+@pytest.fixture(scope="module")
+def bootstraps():
+    """Two models of different skill on the same rows, and their evaluations as a run keeps them."""
+    from sklearn.dummy import DummyRegressor
+
+    from distml.fit.bootstrap import Bootstrap
+    from distml.fit.predictions import Predictions
+
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=1_000)
+    good = y + rng.normal(0, 0.5, len(y))
+    models = {"a": good + rng.normal(0, 0.2, len(y)), "b": good}
+    predicted = {
+        name: Predictions(DummyRegressor(), {"predict": values}) for name, values in models.items()
+    }
+    return Bootstrap(predicted, y, ["r2"], seed=0)
+
+
+def with_draws(score, draws):
+    kept = evaluation(score, 0.05)
+    kept["sets"]["hold_out"]["draws"] = {"r2": draws}
+    return kept
+
+
+def test_draws_of_the_same_rows_are_paired_as_a_run_pairs_its_own_models(bootstraps):
+    values = [bootstraps.values[name]["r2"] for name in "ab"]
+    draws = [bootstraps._deviations[name, "r2"].tolist() for name in "ab"]
+    expected = bootstraps.difference("b", "a", "r2")
+
+    score = only_score(
+        record(metrics=scored(values[0])),
+        record("b", metrics=scored(values[1])),
+        with_draws(values[0], draws[0]),
+        with_draws(values[1], draws[1]),
+    )
+
+    assert score.basis == "paired"
+    assert score.interval == pytest.approx((expected["low"], expected["high"]))
+    # As independent scores they could not be told apart.
+    assert score.verdict == "better"
+
+
+@pytest.mark.parametrize(
+    ("changes", "draws"),
+    [({"seed": 7}, [0.1, -0.1, 0.0]), ({}, [0.1, -0.1]), ({}, [None, None, 0.1]), ({}, [])],
+    ids=["other seed", "other number", "not defined", "none kept"],
+)
+def test_draws_that_are_not_of_the_same_rows_are_not_paired(changes, draws):
+    score = only_score(
+        record(),
+        record("b", **changes),
+        with_draws(0.5, [0.1, -0.1, 0.0]),
+        with_draws(0.5, draws),
+    )
+
+    assert score.basis == "independent"
+    assert score.interval == pytest.approx((-0.05 * math.sqrt(2), 0.05 * math.sqrt(2)))
+
+
 def test_scores_without_intervals_are_shown_and_called_unknown():
     comparison = compare(record(), record("b", metrics=scored(0.9)))
 
@@ -232,7 +291,10 @@ def test_notes_say_what_the_intervals_rest_on():
     moved = dataclasses.replace(record("b"), details={**DETAILS, "split": {**SPLIT, "seed": 7}})
     different = compare(record(), moved, evaluation(), evaluation())
 
-    assert "same rows" in same.notes[0]
+    paired = with_draws(0.5, [0.1, -0.1, 0.0])
+
+    assert "same rows; the intervals take them as independent" in same.notes[0]
+    assert "row by row" in compare(record(), record("b"), paired, paired).notes[0]
     assert "different rows" in different.notes[0]
 
 
