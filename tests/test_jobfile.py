@@ -112,6 +112,15 @@ def test_values_of_a_record_bind_to_the_same_values(write):
     assert loaded.bind(loaded.to_json(values)) == values
 
 
+def test_values_of_a_record_bind_again_with_some_of_them_changed(write):
+    loaded = jobfile.load(write(TINY))
+    recorded = loaded.to_json(loaded.bind(["--rows", "7", "--tags", "a,b", "--cv", "3"]))
+
+    values = loaded.rebind(recorded, ["--cv=4", "--no-shuffle"])
+
+    assert values == loaded.bind(["--rows", "7", "--tags", "a,b", "--cv", "4", "--no-shuffle"])
+
+
 def test_a_record_with_a_parameter_the_job_lost_is_refused(write):
     with pytest.raises(UserError, match="no parameter --colour"):
         jobfile.load(write(TINY)).bind({"colour": 1})
