@@ -10,7 +10,7 @@ from distml.fit.explain import explain
 from distml.fit.former import former_entry
 from distml.fit.leaderboard import Entry, leaderboard, models, named_apart, predict_part
 from distml.fit.left_out import left_out_scores
-from distml.fit.predictions import Predictions
+from distml.fit.predictions import Predictions, fewer_threads
 from distml.fit.recipe import Recipe
 from distml.fit.summary import describe_data
 from distml.fit.tables import Parts
@@ -50,15 +50,8 @@ class Trial:
 
     def predict(self, entries: Sequence[Entry]) -> dict[str, dict[str, Predictions]]:
         """Test set → model → its predictions."""
-        return {
-            name: predict_part(
-                entries,
-                self.recipe,
-                self.parts.features(name, self.columns),
-                None if self.rule is None else holds(self.parts, self.rule, name),
-            )
-            for name in self.parts.tests
-        }
+        with fewer_threads(max(len(self.parts.rows[name]) for name in self.parts.tests)):
+            return {name: self._predict(entries, name) for name in self.parts.tests}
 
     def evaluate(self, predicted: Mapping[str, Mapping[str, Predictions]]) -> dict[str, Any]:
         """The content of `evaluation.json`, without what takes further predictions or fits."""
@@ -76,7 +69,8 @@ class Trial:
         """`importance` and `dependence` of the columns, on the first test set."""
         name = self.parts.tests[0]
         rows = self.parts.features(name, self.columns)
-        return explain(self.question, self.recipe, rows, self.parts.y(name), set_name=name)
+        with fewer_threads(0):
+            return explain(self.question, self.recipe, rows, self.parts.y(name), set_name=name)
 
     def leaderboard(
         self,
@@ -94,6 +88,11 @@ class Trial:
             means = {name: score["mean"] for name, score in folds["scores"].items()}
             validation[entries[0].name] = means
         return leaderboard(entries, predicted, scores, validation)
+
+    def _predict(self, entries: Sequence[Entry], name: str) -> dict[str, Predictions]:
+        rows = self.parts.features(name, self.columns)
+        where = None if self.rule is None else holds(self.parts, self.rule, name)
+        return predict_part(entries, self.recipe, rows, where)
 
     def _columns(self, name: str, columns: Sequence[str]) -> dict[str, Any]:
         rows = self.parts.features(name, columns)
