@@ -9,8 +9,9 @@ Tested    on a random hold-out, and on the last two months, because that is how 
           model meets days it has never seen. The day of the year is no feature. With it, a model
           recites the weather of single days: better on the hold-out, worse on the months to come.
 Takes     about a minute on 2 cores.
-Expect    ROC AUC .704 on the last two months, more than any member (.687 to .697) and the rule
-          (.513); .733 on the hold-out, where members that recite reach .757.
+Expect    ROC AUC .704 ± .005 on the last two months, more than any member (.687 to .697, which is
+          more than chance) and the rule (.513); .733 on the hold-out, where members that recite
+          reach .757.
 Command   distml run jobs/flights_stacking.py
           distml run jobs/flights_stacking.py --rows 50000 --cv 3
 """
