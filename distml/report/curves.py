@@ -6,7 +6,7 @@ The one decision: at most seven classes are drawn, the most frequent first; the 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from distml.report.numbers import figure, plain, share
+from distml.report.numbers import figure, share
 from distml.report.vega import (
     COLOURS,
     DASHES,
@@ -166,8 +166,8 @@ def thresholds(of_set: Mapping[str, Any]) -> list[Figure]:
     drawn = draw(
         lines(series, x, {"scale": _UNIT, "axis": axis("Score", "~g")}, below=mark),
         title="Thresholds",
-        description=f"Precision, recall and F1 by threshold. Cheapest threshold {plain(best)}.",
-        caption=f"Dashed: the cheapest threshold, {plain(best)}.",
+        description=f"Precision, recall and F1 by threshold. Cheapest threshold {figure(best)}.",
+        caption=f"Dashed: the cheapest threshold, {figure(best)}.",
     )
     return [drawn, _cost(rows, best, told.get("cost") or {}, x, mark)]
 
@@ -186,7 +186,7 @@ def _cost(
     return draw(
         lines([("cost", points)], x, y, below=mark),
         title="Cost by threshold",
-        description=f"{terms} Cheapest at {plain(best)}.",
+        description=f"{terms} Cheapest at {figure(best)}.",
         caption=f"{terms} Dashed: the cheapest.",
     )
 
@@ -244,7 +244,7 @@ def _caption(
 
 
 def _at(row: Mapping[str, Any], name: str, key: str) -> str:
-    said = f"threshold {plain(row['threshold'])}: {name} {figure(row[key])}"
+    said = f"threshold {figure(row['threshold'])}: {name} {figure(row[key])}"
     return f"{said}, {figure(row['flagged'])} flagged" if row.get("flagged") is not None else said
 
 

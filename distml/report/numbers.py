@@ -15,15 +15,20 @@ _MINUS = "\N{MINUS SIGN}"
 _STEP = 1024
 
 
-def figure(value: Any) -> str:
-    """A number in four figures or more, a whole number in all of its own, a text as it is."""
+def figure(value: Any, beside: float = 0.0) -> str:
+    """A number in four figures or more, a whole number in all of its own, a text as it is.
+
+    Args:
+        value: what to write.
+        beside: the largest number it stands beside; it is as exact as that.
+    """
     if value is None:
         return NONE
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int):
         return f"{value:,}".replace("-", _MINUS)
-    return _float(value, abs(value)).replace("-", _MINUS)
+    return _float(value, max(abs(value), abs(beside))).replace("-", _MINUS)
 
 
 def plain(value: Any) -> str:
@@ -38,9 +43,9 @@ def took(seconds: float | None) -> str:
     return f"{1000 * seconds:.3g} ms" if seconds < 1 else str(duration(seconds))
 
 
-def signed(value: float | None) -> str:
-    """A difference: with its sign, plus as well."""
-    text = figure(value)
+def signed(value: float | None, beside: float = 0.0) -> str:
+    """A difference: with its sign, plus as well; `beside` as in `figure`."""
+    text = figure(value, beside)
     return f"+{text}" if value is not None and value > 0 else text
 
 
@@ -49,9 +54,7 @@ def interval(told: Mapping[str, Any] | None) -> str:
     if not told or told.get("low") is None or told.get("high") is None:
         return ""
     low, high = float(told["low"]), float(told["high"])
-    # As exact as the larger end: beside 0.0151, 0.000604 would read as more than it is.
-    large = max(abs(low), abs(high))
-    return f"{_float(low, large)} to {_float(high, large)}".replace("-", _MINUS)
+    return f"{figure(low, high)} to {figure(high, low)}"
 
 
 def share(value: float | None) -> str:

@@ -17,7 +17,7 @@ from distml.report.content import Content, gather
 from distml.report.facts import environment, loading, overview, standing
 from distml.report.features import dependence_figures, importance_figure
 from distml.report.labels import label_figure, learning_figure
-from distml.report.numbers import figure, interval, plain, share, size, took
+from distml.report.numbers import figure, interval, plain, share, signed, size, took
 from distml.report.testsets import headlines, test_sets
 from distml.report.timeline import timelines
 from distml.runs.paths import RunPaths
@@ -136,7 +136,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters.update(
-        figure=figure, interval=interval, plain=plain, share=share, size=size, took=took
+        {each.__name__: each for each in (figure, interval, plain, share, signed, size, took)}
     )
     # Markup: files of this package, which hold neither `</style>` nor `</script>`.
     templates.globals.update(asset=lambda name: Markup(_source(name)))

@@ -155,7 +155,9 @@ def _ends(told: Sequence[Mapping[str, Any]]) -> list[float]:
 
 def _cell(told: Mapping[str, Any], scale: tuple[float, float], difference: bool) -> Cell:
     value, ends = told.get("value"), interval(told)
-    text = signed(value) if difference else figure(None if value is None else float(value))
+    write = signed if difference else figure
+    large = max((abs(one) for one in (told.get("low"), told.get("high")) if one), default=0.0)
+    text = write(None if value is None else float(value), large)
     if value is None or not ends:
         return Cell(value=value, text=text)
     low, high = told["low"], told["high"]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from distml.report.numbers import figure, size, took
-from distml.report.vega import COLOURS
+from distml.report.vega import COLOURS, GREY
 from distml.runs.events import Event
 from distml.runs.record import Attempt
 
@@ -218,15 +218,13 @@ def _group(member: str) -> str:
 
 
 def _colours(bars: Sequence[Bar]) -> dict[str, str]:
-    """A colour for each group; beyond the palette, one for all others."""
+    """A colour for each group, the same in runs of the same members; grey beyond the palette."""
     seconds: dict[str, float] = defaultdict(float)
     for bar in bars:
         seconds[bar.group] += bar.end_s - bar.start_s
     ranked = sorted(seconds, key=lambda group: -seconds[group])
-    return {
-        group: COLOURS[place] if place < len(COLOURS) else "var(--ink-2)"
-        for place, group in enumerate(ranked)
-    }
+    first = sorted(ranked[: len(COLOURS)])
+    return {**dict(zip(first, COLOURS, strict=False)), **dict.fromkeys(ranked[len(first) :], GREY)}
 
 
 def _mark(seconds: float) -> str:
