@@ -94,6 +94,9 @@ class Evaluate:
                 "model": dict(model.metadata),
                 "data": _data(sets),
                 "rows": {name: len(found.y) for name, found in answers.items()},
+                "intervals": {
+                    name: entry["scores"][evaluation["model"]] for name, entry in entries.items()
+                },
                 "moved": {name: _moved(entry["drift"]) for name, entry in entries.items()},
                 "seconds": {name: found.seconds for name, found in answers.items()},
             },

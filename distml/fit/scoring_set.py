@@ -18,7 +18,7 @@ import pyarrow.types as pt
 
 from distml.data import ShardedDataset
 from distml.errors import DataError
-from distml.fit.predictions import BLOCK_ROWS
+from distml.fit.predictions import BLOCK_ROWS, fewer_threads
 from distml.runs.events import emit
 from distml.runs.model import Model, table_from
 from distml.runs.strict_json import to_json
@@ -108,7 +108,9 @@ class LabelledSet:
         shards = [i for i, shard in enumerate(self.data.shards) if shard.num_rows]
         stored = dict(self._stored(shards))
         emit("plan", units=len(shards), cached=len(stored))
-        return Answers.merged([stored[i] if i in stored else self._predicted(i) for i in shards])
+        with fewer_threads(self.data.num_rows):
+            parts = [stored[i] if i in stored else self._predicted(i) for i in shards]
+        return Answers.merged(parts)
 
     def _stored(self, shards: Sequence[int]) -> Iterator[tuple[int, Answers]]:
         """The shards that the run's store has the answers for."""

@@ -59,6 +59,7 @@ def test_scores_stand_beside_the_training_runs_and_what_has_moved_below(here, ca
 
     output = capfd.readouterr().out
     assert re.search(r"same\n.*\n +LogisticRegression +model +0\.[0-9]{4}", output)
+    assert re.search(r"\n +± +95 % +0\.0[0-9]{3}", output)
     assert re.search(r"its run on hold_out +training run +0\.8125", output)
     assert "moved since training: same\n  5 of 5 columns have not moved" in output
     assert re.search(r"moved since training: new\n.*\n(.*\n)*  size +input +far", output)
