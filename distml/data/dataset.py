@@ -12,19 +12,18 @@ import itertools
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 from pyarrow import fs
 
 from distml.data.footer import FORMATS, Footer, format_of, read_footer, sniff
 from distml.data.hive import partition_schema, partition_values
 from distml.data.location import Listing, Source, list_files
 from distml.data.marks import check_whole
+from distml.data.reading import read_rows, stream_rows
 from distml.data.schema import one_schema
-from distml.data.tables import first_line, unknown_column
+from distml.data.tables import unknown_column
 from distml.errors import DataError
 
 __all__ = ["Shard", "ShardedDataset"]
@@ -175,13 +174,16 @@ class ShardedDataset:
         """
         shard, names = self.shards[index], self._known(columns)
         waiting = self.select(names).schema.empty_table()
-        with self._blaming(shard.path):
-            for batch in self._scanner([shard], names, num_rows).to_batches():
-                waiting = pa.concat_tables([waiting, self._whole(shard.path, batch, names)])
-                for _ in range(waiting.num_rows // num_rows):
-                    yield waiting[:num_rows]
-                    waiting = waiting[num_rows:]
-        yield from [waiting] if waiting.num_rows else []
+        batches = stream_rows(
+            *self._place(shard), shard.row_group, self._stored(names), num_rows=num_rows
+        )
+        for batch in batches:
+            waiting = pa.concat_tables([waiting, self._whole(shard, batch, names)])
+            for _ in range(waiting.num_rows // num_rows):
+                yield waiting[:num_rows]
+                waiting = waiting[num_rows:]
+        if waiting.num_rows:
+            yield waiting
 
     def to_table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read everything into one table, in the order of the shards.
@@ -204,38 +206,27 @@ class ShardedDataset:
 
     def _read(self, shards: Sequence[Shard], names: Sequence[str]) -> pa.Table:
         """Read shards of one file."""
-        with self._blaming(shards[0].path):
-            return self._whole(shards[0].path, self._scanner(shards, names).to_table(), names)
+        groups = [shard.row_group for shard in shards]
+        rows = read_rows(*self._place(shards[0]), groups, self._stored(names))
+        return self._whole(shards[0], rows, names)
 
-    def _scanner(
-        self, shards: Sequence[Shard], names: Sequence[str], num_rows: int | None = None
-    ) -> ds.Scanner:
-        """What reads shards of one file, without the columns of its folders."""
-        path, form = posixpath.join(self.root, shards[0].path), FORMATS[self.format]()
-        groups = {"row_groups": [s.row_group for s in shards]} if self.format == "parquet" else {}
-        part = form.make_fragment(path, self.filesystem, **groups)
-        stored = pa.schema([self.schema.field(n) for n in names if n not in self.partitions.names])
-        ahead = {} if num_rows is None else {"batch_size": num_rows, "batch_readahead": 2}
-        return part.scanner(schema=stored, columns=stored.names, **ahead)
+    def _place(self, shard: Shard) -> tuple[fs.FileSystem, str, str]:
+        """Where the file of a shard is, and its format."""
+        return self.filesystem, posixpath.join(self.root, shard.path), self.format
 
-    def _whole(self, file: str, rows: pa.Table | pa.RecordBatch, names: Sequence[str]) -> pa.Table:
-        """Rows of a file with the columns of its folders."""
+    def _stored(self, names: Sequence[str]) -> pa.Schema:
+        """Those of the columns that are in the files, not in the names of their folders."""
+        return pa.schema([self.schema.field(n) for n in names if n not in self.partitions.names])
+
+    def _whole(
+        self, shard: Shard, rows: pa.Table | pa.RecordBatch, names: Sequence[str]
+    ) -> pa.Table:
+        """Rows of a shard with the columns of its folders."""
         columns = dict(zip(rows.schema.names, rows.columns, strict=True))
-        for name, value in partition_values(file, self.partitions).items():
+        for name, value in partition_values(shard.path, self.partitions).items():
             kind = self.partitions.field(name).type
             columns[name] = pa.repeat(pa.scalar(value, kind), rows.num_rows)
         return pa.table([columns[name] for name in names], schema=self.select(names).schema)
-
-    @contextmanager
-    def _blaming(self, file: str) -> Iterator[None]:
-        """Turn what pyarrow says of an unreadable file into one line that names it."""
-        try:
-            yield
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(
-                f"{posixpath.join(self.root, file)}: cannot be read ({first_line(error)}); the "
-                "shard is corrupt or has changed: write it again and open the dataset anew"
-            ) from error
 
 
 def _choose_format(listing: Listing, given: str | None, uri: str) -> tuple[str, tuple[str, ...]]:

@@ -16,7 +16,7 @@ from distml.data.location import locate
 from distml.errors import UserError
 from distml.job import Result, RunContext
 from distml.predict.folder import Folder
-from distml.predict.shard import Work, load_model
+from distml.predict.shard import BLOCK_ROWS, Work, load_model
 from distml.predict.spread import predict_shards
 from distml.runs.bundle import Model
 from distml.runs.manifest import bundle_hash
@@ -108,7 +108,7 @@ class Predict:
         """Predict one row, so that a column of another type is found before the folder is begun."""
         filled = next((i for i, shard in enumerate(data.shards) if shard.num_rows), None)
         if filled is not None:
-            model.outputs(next(data.iter_blocks(filled, num_rows=1)))
+            model.outputs(next(data.iter_blocks(filled, num_rows=BLOCK_ROWS))[:1])
 
     def _predict(self, work: Work, missing: Sequence[int], context: RunContext) -> None:
         def started(index: int) -> None:
