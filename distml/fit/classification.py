@@ -40,20 +40,29 @@ def describe_classes(
         (curves of the 20 most frequent classes; of two, of the second), `brier`, `thresholds`.
     """
     shown = _shown(y, classes)
-    said = predicted.probabilities
-    curves = [] if predicted.ranking is None else shown
+    ranked = [] if predicted.ranking is None else shown
     return {
         "confusion": _confusion(predicted.labels, y, classes),
         **_per_class(predicted.labels, y, classes),
-        "roc": [_roc(y == c, _column(predicted, c), classes[c]) for c in curves],
-        "pr": [_precision_recall(y == c, _column(predicted, c), classes[c]) for c in curves],
-        "calibration": []
-        if said is None
-        else [{"class": classes[c], **calibration(y == c, said[:, c])} for c in shown],
-        "brier": None if said is None else _brier(said, y),
-        "thresholds": None
-        if said is None or len(classes) != 2
-        else thresholds(y == 1, said[:, 1], cost),
+        "roc": [_roc(y == c, _column(predicted, c), classes[c]) for c in ranked],
+        "pr": [_precision_recall(y == c, _column(predicted, c), classes[c]) for c in ranked],
+        **_of_probabilities(predicted.probabilities, y, classes, shown, cost),
+    }
+
+
+def _of_probabilities(
+    said: np.ndarray | None,
+    y: np.ndarray,
+    classes: Sequence[Any],
+    shown: Sequence[int],
+    cost: tuple[float, float],
+) -> dict[str, Any]:
+    if said is None:
+        return {"calibration": [], "brier": None, "thresholds": None}
+    return {
+        "calibration": [{"class": classes[c], **calibration(y == c, said[:, c])} for c in shown],
+        "brier": _brier(said, y),
+        "thresholds": thresholds(y == 1, said[:, 1], cost) if len(classes) == 2 else None,
     }
 
 
@@ -135,30 +144,43 @@ def _column(predicted: Predictions, number: int) -> np.ndarray:
 
 
 def _confusion(said: np.ndarray, y: np.ndarray, classes: Sequence[Any]) -> dict[str, Any] | None:
-    if len(classes) > _MOST_CONFUSED:
+    size = len(classes)
+    if size > _MOST_CONFUSED:
         return None
-    counts = metrics.confusion_matrix(y, said, labels=np.arange(len(classes)))
-    return {"labels": list(classes), "counts": counts.tolist()}
+    cells = np.bincount(y * size + said.astype(np.int64), minlength=size**2)
+    return {"labels": list(classes), "counts": cells.reshape(size, size).tolist()}
 
 
 def _per_class(said: np.ndarray, y: np.ndarray, classes: Sequence[Any]) -> dict[str, Any]:
-    labels, names = np.arange(len(classes)), ("precision", "recall", "f1", "support")
-
-    def over(average: str | None) -> Any:
-        return metrics.precision_recall_fscore_support(
-            y, said, labels=labels, average=average, zero_division=0
-        )
-
-    each = np.transpose(over(None)).tolist()
+    """Precision, recall and F1 of each class, and of all; 0 where nothing could be right."""
+    right, flagged, true = (
+        np.bincount(rows.astype(np.int64), minlength=len(classes))
+        for rows in (y[y == said], said, y)
+    )
+    precision, recall, f1 = _rates(right, flagged, true)
     rows = [
-        {"class": name, **dict(zip(names, values, strict=True)), "support": int(values[-1])}
-        for name, values in zip(classes, each, strict=True)
+        {"class": name, "precision": p, "recall": r, "f1": f, "support": support}
+        for name, p, r, f, support in zip(
+            classes, precision.tolist(), recall.tolist(), f1.tolist(), true.tolist(), strict=True
+        )
     ]
+    # As in scikit-learn, a class counts if it is given a name, whether it occurs or not.
+    macro = [float(rates.mean()) for rates in (precision, recall, f1)]
+    micro = [float(rate) for rate in _rates(right.sum(), flagged.sum(), true.sum())]
     averages = {
-        kind: dict(zip(names[:3], map(float, over(kind)[:3]), strict=True))
-        for kind in ("micro", "macro")
+        kind: dict(zip(("precision", "recall", "f1"), rates, strict=True))
+        for kind, rates in (("micro", micro), ("macro", macro))
     }
     return {"per_class": rows, "averages": averages}
+
+
+def _rates(right: Any, flagged: Any, true: Any) -> tuple[Any, Any, Any]:
+    """Precision, recall and their harmonic mean."""
+    return (
+        right / np.maximum(flagged, 1),
+        right / np.maximum(true, 1),
+        2 * right / np.maximum(flagged + true, 1),
+    )
 
 
 def _roc(positive: np.ndarray, ranking: np.ndarray, name: Any) -> dict[str, Any]:
