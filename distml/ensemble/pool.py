@@ -5,7 +5,7 @@ not fitted again; and only members that were selected are fitted on all rows. Th
 the driver from stored predictions: it is the same for any number of workers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, Self
 
@@ -21,10 +21,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from distml.ensemble import greedy
 from distml.ensemble.additions import Additions, by_scorer
 from distml.ensemble.crossfit import CrossFitted, out_of_fold
-from distml.ensemble.members import View
+from distml.ensemble.members import Unit, View
 from distml.ensemble.mixed import Mixed
 from distml.ensemble.planned import check_outcomes
 from distml.ensemble.schedule import Plan
+from distml.ensemble.worker import Outcome
 from distml.errors import UserError
 
 __all__ = ["PlannedSelection"]
@@ -136,23 +137,42 @@ class PlannedSelection(CrossFitted, _BaseHeterogeneousEnsemble):
             return
         whole = self._fits_on_all_rows(view, routed)
         splits = self._splits(view)
-        tried = self._folds(whole, {unit.member: self._method for unit in whole}, splits)
-        outcomes = list((yield tried))
-        lost = check_outcomes(self, tried, outcomes)
+        folds = self._folds(whole, {unit.member: self._method for unit in whole}, splits)
+        outcomes = yield folds
+        lost = check_outcomes(self, folds, outcomes)
         pool = [unit.member for unit in whole if unit.member not in lost]
-        additions = self._race(out_of_fold(tried, outcomes, splits, pool), view, weight)
-        fits: dict[str, Any] = {}
-        while not fits.keys() >= set(self._choose(pool, additions, lost)):
-            missing = [u for u in whole if u.member in self.selected_ and u.member not in fits]
-            done = yield missing
-            tried, outcomes = [*tried, *missing], [*outcomes, *done]
-            if any(outcome.error is not None for outcome in done):
-                # Without those that cannot be fitted on all rows, others may be best together.
-                lost = check_outcomes(self, tried, outcomes)
-            fits.update({u.member: o for u, o in zip(missing, done, strict=True) if not o.error})
-        units = [unit for unit in whole if unit.member in self.selected_]
-        self._keep(units, [fits[unit.member] for unit in units], set())
+        additions = self._race(out_of_fold(folds, outcomes, splits, pool), view, weight)
+        done = list(zip(folds, outcomes, strict=True))
+        yield from self._fit_selected(whole, pool, additions, done, lost)
+
+    def _fit_selected(
+        self,
+        whole: Sequence[Unit],
+        pool: Sequence[str],
+        additions: Additions,
+        done: list[tuple[Unit, Outcome]],
+        lost: set[str],
+    ) -> Plan:
+        """Fit those selected on all rows; where one fails and is dropped, select without it."""
+        fitted: dict[str, Outcome] = {}
+        while missing := self._missing(whole, self._choose(pool, additions, lost), fitted):
+            outcomes = yield missing
+            done += zip(missing, outcomes, strict=True)
+            if any(outcome.error is not None for outcome in outcomes):
+                lost = check_outcomes(self, [unit for unit, _ in done], [o for _, o in done])
+            for unit, outcome in zip(missing, outcomes, strict=True):
+                if outcome.error is None:
+                    fitted[unit.member] = outcome
+        units = self._missing(whole, self.selected_, {})
+        self._keep(units, [fitted[unit.member] for unit in units], set())
         self.dropped_ = sorted(lost)
+
+    @staticmethod
+    def _missing(
+        whole: Sequence[Unit], selected: Sequence[str], fitted: Mapping[str, Outcome]
+    ) -> list[Unit]:
+        """Units of those selected that are not fitted."""
+        return [u for u in whole if u.member in selected and u.member not in fitted]
 
     def _select_fitted(self, view: View, weight: np.ndarray | None) -> None:
         """Select among members that are fitted already, by what they say of these rows."""
@@ -164,10 +184,10 @@ class PlannedSelection(CrossFitted, _BaseHeterogeneousEnsemble):
         self._name_members({name: fitted[name] for name in names})
 
     def _choose(
-        self, pool: Sequence[str], additions: Additions, lost: set[str] | None = None
+        self, pool: Sequence[str], additions: Additions, lost: Set[str] = frozenset()
     ) -> list[str]:
         """Set what was selected, and give its names."""
-        allowed = np.array([name not in (lost or ()) for name in pool])
+        allowed = np.array([name not in lost for name in pool])
         rng = check_random_state(self.random_state)
         climbs = [
             greedy.climb(additions, bag, max_size=self.n_rounds, n_init=self.n_init)
