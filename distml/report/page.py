@@ -18,7 +18,7 @@ from distml.report.facts import environment, loading, overview, standing
 from distml.report.features import dependence_figures, importance_figure
 from distml.report.labels import label_figure, learning_figure
 from distml.report.numbers import figure, interval, plain, share, signed, size, took
-from distml.report.testsets import headlines, test_sets
+from distml.report.testsets import evaluated_sets, headlines
 from distml.report.timeline import timelines
 from distml.runs.paths import RunPaths
 from distml.runs.store import RunStore
@@ -83,7 +83,7 @@ def notebook_html(store: RunStore, run: str) -> str:
         content=content,
         standing=standing(content),
         headlines=headlines(content),
-        tests=list(test_sets(content)),
+        tests=list(evaluated_sets(content)),
     )
 
 
@@ -113,7 +113,7 @@ def _page(content: Content) -> str:
         overview=overview(content),
         standing=standing(content),
         headlines=headlines(content),
-        tests=list(test_sets(content)),
+        tests=list(evaluated_sets(content)),
         importance=importance_figure(importance) if importance.get("features") else None,
         dependence=dependence_figures(told.get("dependence") or (), content.label),
         learning=learning_figure(curve) if curve.get("rows") else None,

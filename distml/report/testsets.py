@@ -14,12 +14,15 @@ from distml.report.residuals import regressor_figures
 from distml.report.scores import ScoreTable, difference_table, score_table, slice_table
 from distml.report.vega import Figure, thin
 
-__all__ = ["Confusion", "Headline", "TestSet", "headlines", "test_sets"]
+__all__ = ["Confusion", "EvaluatedSet", "Headline", "evaluated_sets", "headlines"]
 
 _MOST_CLASSES = 30
 """Classes of a confusion matrix; of more, the most frequent confusions are listed."""
 
 _MOST_THRESHOLDS = 11
+
+_MOST_ROWS = 100
+"""Classes of the table by class; of more, the most frequent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +54,7 @@ class Confusion:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TestSet:
+class EvaluatedSet:
     """What is known of the models on one test set."""
 
     name: str
@@ -68,6 +71,8 @@ class TestSet:
     """Of a classifier."""
     per_class: Sequence[Mapping[str, Any]]
     """Precision, recall, F1 and support."""
+    num_classes: int
+    """How many there are; more than in `per_class` if some are left out."""
     averages: Mapping[str, Mapping[str, Any]]
     """`micro` and `macro`."""
     thresholds: Sequence[Mapping[str, Any]]
@@ -80,27 +85,25 @@ class TestSet:
     """Column → the final model's scores by its values."""
 
 
-def test_sets(content: Content) -> Iterator[TestSet]:
+def evaluated_sets(content: Content) -> Iterator[EvaluatedSet]:
     """All test sets of a run, in their order."""
     for name, told in content.sets.items():
         thresholds = told.get("thresholds") or {}
-        yield TestSet(
+        yield EvaluatedSet(
             name=name,
             rows=told.get("rows"),
             scores=score_table(content, told),
             differences=difference_table(content, told),
             figures=(*classifier_figures(told), *regressor_figures(told, content.label)),
             confusion=_confusion(told.get("confusion")),
-            per_class=told.get("per_class") or (),
+            per_class=_frequent(told.get("per_class") or ()),
+            num_classes=len(told.get("per_class") or ()),
             averages=told.get("averages") or {},
             thresholds=_chosen(thresholds.get("rows") or (), thresholds.get("best")),
             best=thresholds.get("best"),
             deciles=told.get("deciles") or (),
             slices={name: slice_table(rows) for name, rows in (told.get("slices") or {}).items()},
         )
-
-
-test_sets.__test__ = False  # type: ignore[attr-defined]  # not one of pytest's
 
 
 def headlines(content: Content) -> list[Headline]:
@@ -138,6 +141,12 @@ def _beside(content: Content, told: Mapping[str, Any], metric: str) -> str:
     gap = difference.get("value", told["scores"][content.model][metric]["value"] - baselines[best])
     ends = interval(difference)
     return f"{signed(gap)}{f' ({ends})' if ends else ''} against baseline {best}"
+
+
+def _frequent(rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    if len(rows) <= _MOST_ROWS:
+        return rows
+    return sorted(rows, key=lambda row: -(row.get("support") or 0))[:_MOST_ROWS]
 
 
 def _confusion(told: Mapping[str, Any] | None) -> Confusion | None:

@@ -17,12 +17,14 @@ from distml.runs.record import Attempt
 
 __all__ = ["Bar", "Lane", "Timeline", "timelines"]
 
-_MOST_BARS = 400
-"""Bars of a lane; shorter ones beside each other are drawn as one beyond that."""
+_MOST_BARS = 2_500
+"""Bars of a timeline, spread over its lanes; beyond that, neighbours are drawn as one."""
+
+_MOST_LANES = 100
+"""Lanes of a timeline; beyond that, those of the workers that did most."""
 
 _TICK_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 _MOST_TICKS = 6
-_OTHER = "other"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +75,8 @@ class Timeline:
     """A lane a worker."""
     cached: int
     """Fits that were there already."""
+    num_workers: int
+    """How many workers there were; more than lanes if some are left out."""
     colours: Mapping[str, str]
     """Group → colour."""
 
@@ -121,7 +125,8 @@ def _timeline(number: int, events: Sequence[Event], finished_at: float | None) -
         number=number,
         span_s=span_s,
         phases=tuple(_phases(events, zero, span_s)),
-        lanes=tuple(_lane(name, by_worker[name], window_s) for name in sorted(by_worker)),
+        lanes=tuple(_lanes(by_worker, window_s)),
+        num_workers=len(by_worker),
         cached=sum(1 for event in events if event["kind"] == "unit_done" and event.get("cached")),
         colours=colours,
     )
@@ -172,12 +177,18 @@ def _bar(begun: Event, ended: Event, end_s: float, zero: float, state: str) -> t
     )
 
 
-def _lane(name: str, bars: Sequence[Bar], window_s: float) -> Lane:
-    ordered = sorted(bars, key=lambda bar: bar.start_s)
+def _lanes(by_worker: Mapping[str, Sequence[Bar]], window_s: float) -> Iterator[Lane]:
+    ordered = {name: sorted(bars, key=lambda bar: bar.start_s) for name, bars in by_worker.items()}
+    chosen = sorted(ordered, key=lambda name: -_covered(ordered[name]))[:_MOST_LANES]
+    for name in sorted(chosen):
+        yield _lane(name, ordered[name], window_s, _MOST_BARS // len(chosen))
+
+
+def _lane(name: str, ordered: Sequence[Bar], window_s: float, most: int) -> Lane:
     busy_s = _covered(ordered)
     return Lane(
         name=name,
-        bars=tuple(_merged(ordered)),
+        bars=tuple(_merged(ordered, most)),
         num_fits=len(ordered),
         busy_s=busy_s,
         busy=busy_s / window_s if window_s else None,
@@ -193,9 +204,9 @@ def _covered(bars: Sequence[Bar]) -> float:
     return total
 
 
-def _merged(bars: Sequence[Bar]) -> Iterator[Bar]:
+def _merged(bars: Sequence[Bar], most: int) -> Iterator[Bar]:
     """The bars, or neighbours as one where there are more than can be told apart."""
-    step = -(-len(bars) // _MOST_BARS)
+    step = -(-len(bars) // most)
     for place in range(0, len(bars), max(1, step)):
         some = bars[place : place + step]
         if len(some) == 1:

@@ -251,3 +251,28 @@ def test_two_runs_of_which_one_has_nothing_yet(store, make_run, binary, fits):
     bare: dict[str, Any] = {"status": RunStatus.PENDING, "attempts": (), "artifacts": {}}
     a, b = make_run(binary, fits, run_id="a"), make_run(run_id="b", **bare)
     assert_sound(compare_report(store, a, b))
+
+
+def test_a_very_large_run_still_makes_a_small_page(store, make_run, four):
+    classes = [f"class {k}" for k in range(500)]
+    for of_set in four["sets"].values():
+        line, row = of_set["roc"][0], of_set["per_class"][0]
+        of_set["roc"] = of_set["pr"] = of_set["calibration"] = None
+        of_set["roc"] = [{**line, "class": one} for one in classes]
+        of_set["per_class"] = [{**row, "class": one} for one in classes]
+        of_set["confusion"] = {"labels": classes, "counts": [[1] * 500 for _ in classes]}
+    column = four["data"]["columns"][0]
+    four["data"]["columns"] = [{**column, "name": f"column {k}"} for k in range(5_000)]
+    events = [{"t": 0.0, "kind": "attempt", "number": 1}]
+    for k in range(5_000):
+        told = {"unit": f"unit {k}", "member": f"member {k % 9}"}
+        ended = {"seconds": 1.0, "worker": f"w{k % 400}"}
+        events.append({"t": float(k), "kind": "unit_started", **told})
+        events.append({"t": k + 1.0, "kind": "unit_done", **told, **ended})
+
+    page = report_html(store, make_run(four, events))
+
+    assert len(page.encode()) < LARGEST
+    assert "the 100 most frequent of 500" in page
+    assert "The 100 busiest of 400 workers are drawn." in page
+    assert "The first 400 of 5000 columns" in page

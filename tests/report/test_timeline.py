@@ -136,7 +136,7 @@ def test_a_worker_is_busy_while_at_least_one_fit_goes_on(spans):
     assert line.lanes[0].busy <= 1 + 1e-6
 
 
-@pytest.mark.parametrize("number", [1, 2, 399, 400, 401, 801, 3000])
+@pytest.mark.parametrize("number", [1, 2, 2_499, 2_500, 2_501, 6_000])
 def test_however_many_fits_a_lane_stays_light_and_counts_all(number):
     events = [attempt()]
     for k in range(number):
@@ -145,7 +145,7 @@ def test_however_many_fits_a_lane_stays_light_and_counts_all(number):
 
     (lane,) = line.lanes
     assert lane.num_fits == number
-    assert len(lane.bars) <= 400
+    assert len(lane.bars) <= 2_500
     assert lane.bars[-1].end_s == pytest.approx(number - 0.1)
 
 
@@ -165,3 +165,13 @@ def test_a_log_without_fits_and_phases_has_no_timeline():
 
 def test_a_bar_is_done_unless_it_says_otherwise():
     assert Bar(name="", group="", handed_s=0, start_s=0, end_s=0).state == "done"
+
+
+def test_of_very_many_workers_the_busiest_are_drawn():
+    events = [attempt()]
+    for k in range(300):
+        events += [started(str(k), 0), done(str(k), 9, 9 - k / 100, worker=f"w{k:03}")]
+    (line,) = timelines(events)
+
+    assert line.num_workers == 300
+    assert [lane.name for lane in line.lanes] == [f"w{k:03}" for k in range(100)]
