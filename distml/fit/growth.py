@@ -16,10 +16,10 @@ from scipy.optimize import nnls
 __all__ = ["Estimate", "Growth", "expect", "fit_growth", "makespan", "total"]
 
 _EXPONENTS = np.linspace(0.5, 2.5, 81)
-_PULL = 0.0064
-"""Squared noise of a timing (2 %) over the squared spread of exponents (0.25), as in a ridge."""
-_FLOOR = 0.02
-"""Share of the largest value that counts as noise, whatever the size of a value."""
+_PULL = 0.01
+"""Squared noise of a timing (3 %) over the squared spread of exponents (0.3), as in a ridge."""
+_FLOOR = 0.05
+"""Share of the largest value that counts as noise: what is small was timed worse."""
 _LEAST_SPREAD = 0.1
 """The same fit, timed again, takes up to this much more or less."""
 
@@ -126,11 +126,12 @@ def total(estimates: Iterable[Estimate]) -> Estimate:
 
 def _fitted(n: np.ndarray, y: np.ndarray, exponent: float) -> tuple[float, Growth]:
     """The best curve of this exponent, and what is against it."""
-    scale = n.max()
-    weights = 1 / (y + _FLOOR * y.max())
-    design = np.column_stack([np.ones_like(n), (n / scale) ** exponent])
-    (fixed, slope), miss = nnls(design * weights[:, None], y * weights)
-    growth = Growth(float(fixed), float(slope / scale**exponent), float(exponent))
+    most, largest = n.max(), y.max()
+    design, shares = np.column_stack([np.ones_like(n), (n / most) ** exponent]), y / largest
+    weights = 1 / (shares + _FLOOR)
+    (fixed, slope), miss = nnls(design * weights[:, None], shares * weights)
+    slope = largest * slope / most**exponent
+    growth = Growth(float(largest * fixed), float(slope), float(exponent))
     return miss**2 + _PULL * (exponent - 1) ** 2, growth
 
 

@@ -26,10 +26,11 @@ from threadpoolctl import threadpool_limits
 from distml.job import Result, RunContext
 from distml.runs.events import use_events
 
-__all__ = ["FitCost", "Sample", "measure", "resident_bytes"]
+__all__ = ["FitCost", "Sample", "measure", "resident_bytes", "standing_bytes"]
 
 _WATCH_S = 0.01
 _STATM = Path("/proc/self/statm")
+_SMAPS = Path("/proc/self/smaps_rollup")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +111,21 @@ def resident_bytes() -> int:
         return int(_STATM.read_text().split()[1]) * resource.getpagesize()
     except OSError:
         return 0
+
+
+def standing_bytes() -> tuple[int, int]:
+    """What this process holds before it has any data.
+
+    Returns:
+        Bytes of its own, which every worker needs as well; and bytes of libraries that it shares
+        with other processes and that are not counted as its own. Zeros on systems without /proc.
+    """
+    try:
+        lines = _SMAPS.read_text().splitlines()[1:]
+    except OSError:
+        return 0, 0
+    found = {name: int(rest.split()[0]) for name, rest in (line.split(":", 1) for line in lines)}
+    return 1024 * found["Anonymous"], 1024 * (found["Rss"] - found["Pss"])
 
 
 class _Recorder:

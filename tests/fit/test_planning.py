@@ -12,7 +12,7 @@ from distml.ensemble import StackingClassifier, VotingClassifier
 from distml.errors import DataError, UserError
 from distml.fit import Fit, planning
 from distml.fit.planning import draw_up, plan_fit, sizes
-from distml.fit.sampling import FitCost, Sample, measure
+from distml.fit.sampling import FitCost, Sample, measure, resident_bytes, standing_bytes
 from distml.job import Resources, RunContext
 
 MIB = 2**20
@@ -97,7 +97,7 @@ def test_fits_are_laid_out_over_the_cpus_stage_after_stage():
         for n in (1000, 2000, 4000)
     ]
 
-    plan = draw_up(samples, 100_000, 2, base_bytes=0)
+    plan = draw_up(samples, 100_000, 2)
 
     # Each fit takes 100 s: four on two CPUs, then one alone.
     assert plan["fits_seconds"]["value"] == pytest.approx(300, rel=0.01)
@@ -114,9 +114,9 @@ def test_memory_is_the_driver_and_the_workers_with_the_largest_fits():
         for n in (1000, 2000, 4000)
     ]
 
-    plan = draw_up(samples, 100_000, 1, base_bytes=50 * MIB)
+    plan = draw_up(samples, 100_000, 1, own_bytes=50 * MIB, shared_bytes=10 * MIB)
 
-    driver, shared, worker = 100 * MIB + 10**8, 8 * 10**6, 50 * MIB + 10**8
+    driver, shared, worker = 90 * MIB + 10**8, 8 * 10**6, 50 * MIB + 10**8
     assert plan["memory"]["peak_bytes"]["value"] == pytest.approx(
         driver + shared + worker, rel=0.01
     )
@@ -125,7 +125,7 @@ def test_memory_is_the_driver_and_the_workers_with_the_largest_fits():
 def test_a_job_without_members_is_its_phases_and_starts_no_ray():
     samples = [sample(n, fit=1e-4 * n**1.5) for n in (1000, 2000, 4000)]
 
-    plan = draw_up(samples, 64_000, 2, base_bytes=0)
+    plan = draw_up(samples, 64_000, 2)
 
     assert plan["seconds"]["value"] == pytest.approx(1.0 + 1e-4 * 64_000**1.5, rel=0.05)
     assert plan["members"] == []
@@ -153,6 +153,13 @@ def test_a_sample_runs_the_whole_task_on_fewer_rows(data):
     assert {"read", "encode", "fit", "evaluate", "save"} <= found.phases.keys()
     assert found.fits == ()
     assert found.matrix_bytes == pytest.approx(8 * 2 * 800, rel=0.1)
+
+
+def test_a_process_says_what_it_holds_before_it_has_data():
+    own, shared = standing_bytes()
+
+    assert 10 * MIB < own < resident_bytes()
+    assert 0 <= shared < resident_bytes()
 
 
 def test_a_sample_that_lacks_a_class_is_passed_over(tmp_path):
