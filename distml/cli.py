@@ -32,10 +32,10 @@ _VERBS: dict[str, str] = {
     "init": "init",
     "doctor": "doctor",
     "plan": "plan",
-    "reproduce": "reproduce",
-    "retrain": "retrain",
     "report": "report",
     "compare": "compare",
+    "reproduce": "reproduce",
+    "retrain": "retrain",
     "predict": "predict",
     "evaluate": "evaluate",
 }

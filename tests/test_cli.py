@@ -20,12 +20,16 @@ SURFACE = {
     "logs": {"RUN", "-f", "--follow", "--storage", "--help"},
     "resume": {"RUN", "--on", "--storage", "--detach", "--help"},
     "stop": {"RUN", "--storage", "--help"},
-    "doctor": {"--storage", "--help"},
     "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
+    "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
+    "doctor": {"--storage", "--help"},
     "plan": {"--storage", "--json", "--help"},
-    "retrain": {"RUN", "--data", "--set", "--margin", "--warm", "--on", "--storage", "--help"},
     "reproduce": {"RUN", "--on", "--storage", "--help"},
+    "retrain": {"RUN", "--data", "--set", "--margin", "--warm", "--on", "--storage", "--help"},
+    "report": {"RUN", "[RUN]", "--out", "--open", "--storage", "--help"},
     "compare": {"A", "B", "--json", "--storage", "--help"},
+    "predict": {"BUNDLE", "DATA", "--out", "--keep", "--cpus", "--check", "--trust", "--on"}
+    | {"--storage", "--run-id", "--detach", "--help"},
     "evaluate": {"BUNDLE", "DATA...", "--metric", "--slice", "--check", "--trust", "--on"}
     | {"--storage", "--run-id", "--detach", "--help"},
 }
