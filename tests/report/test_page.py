@@ -1,7 +1,10 @@
 """The page of a run, judged by an HTML parser that accepts no error."""
 
 import re
+import tomllib
+from fnmatch import fnmatch
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -71,6 +74,18 @@ def assert_self_contained(page: str, tree: Element) -> None:
     # The one address there may be: that of the SVG language, which is a name and not a place.
     addresses = set(re.findall(r"\b(?:https?|ftp)://[^\s\"'<]*", page))
     assert addresses <= {"http://www.w3.org/2000/svg"}
+
+
+def test_the_templates_are_installed_with_the_package():
+    root = Path(__file__).parent.parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["distml"]
+    templates = list((root / "distml" / "report" / "templates").iterdir())
+
+    assert len(templates) >= 5
+    for path in templates:
+        name = path.relative_to(root / "distml").as_posix()
+        assert any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def test_a_finished_run_has_every_section_it_has_data_for(store, make_run, evaluation, fits):
