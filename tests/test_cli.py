@@ -24,10 +24,10 @@ SURFACE = {
     "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
     "doctor": {"--storage", "--help"},
     "plan": {"--storage", "--json", "--help"},
+    "report": {"RUN [RUN]", "--out", "--open", "--storage", "--help"},
+    "compare": {"A", "B", "--json", "--storage", "--help"},
     "reproduce": {"RUN", "--on", "--storage", "--help"},
     "retrain": {"RUN", "--data", "--set", "--margin", "--warm", "--on", "--storage", "--help"},
-    "report": {"RUN", "[RUN]", "--out", "--open", "--storage", "--help"},
-    "compare": {"A", "B", "--json", "--storage", "--help"},
     "predict": {"BUNDLE", "DATA", "--out", "--keep", "--cpus", "--check", "--trust", "--on"}
     | {"--storage", "--run-id", "--detach", "--help"},
     "evaluate": {"BUNDLE", "DATA...", "--metric", "--slice", "--check", "--trust", "--on"}
