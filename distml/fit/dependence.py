@@ -17,6 +17,7 @@ from scipy.stats.mstats import mquantiles
 
 from distml.fit.predictions import Predictions, blocks
 from distml.fit.recipe import Recipe
+from distml.fit.tables import plain_values
 
 __all__ = ["DEPENDENCE_ROWS", "partial_dependence"]
 
@@ -56,7 +57,7 @@ def partial_dependence(
             for block in blocks(len(copies) * rows.num_rows, rows.num_rows)
         ]
     )
-    known = {"feature": name, "kind": kind, "grid": grid.to_pylist()}
+    known = {"feature": name, "kind": kind, "grid": plain_values(grid).to_pylist()}
     if classes is None:
         return [{**known, "average": averages[:, 0].tolist(), "class": None}]
     shown = [1] if len(classes) == 2 else range(min(len(classes), _MOST_CLASSES))

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from distml.errors import UserError
@@ -61,7 +60,8 @@ def score(
     rows = np.arange(len(y)) if rows is None else rows
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UndefinedMetricWarning)
+            # What is not defined is `None`, or what scikit-learn takes instead.
+            warnings.simplefilter("ignore", UserWarning)
             value = float(get_scorer(name)(predicted, rows, y[rows]))
     except (AttributeError, ValueError) as error:
         logger.info("%s cannot be scored by %s: %s", predicted.model_name, name, error)

@@ -138,7 +138,7 @@ def predict_blocks(
         for number, (model, name) in enumerate(models):
             started = time.perf_counter()
             for method, parts in said[number].items():
-                parts.append(np.asarray(getattr(model, method)(given[name])))
+                parts.append(_flat(np.asarray(getattr(model, method)(given[name]))))
             seconds[number] += time.perf_counter() - started
     return [
         Predictions(
@@ -155,3 +155,8 @@ def _methods(model: BaseEstimator) -> list[str]:
     elif hasattr(model, "decision_function"):
         names.append("decision_function")
     return names
+
+
+def _flat(said: np.ndarray) -> np.ndarray:
+    """One column as an array of shape (n_rows,): some regressors give (n_rows, 1)."""
+    return said[:, 0] if said.ndim == 2 and said.shape[1] == 1 else said

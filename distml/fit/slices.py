@@ -14,6 +14,7 @@ import pyarrow.types as pt
 
 from distml.fit.bootstrap import Bootstrap
 from distml.fit.predictions import Predictions
+from distml.fit.tables import plain_values
 
 __all__ = ["evaluate_slices"]
 
@@ -59,8 +60,7 @@ def evaluate_slices(
 
 def _slices(column: pa.ChunkedArray) -> Iterator[tuple[Any, np.ndarray]]:
     """Values or ranges with their rows."""
-    if pt.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+    column = plain_values(column)
     encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     codes, values = np.asarray(encoded.indices), encoded.dictionary.to_pylist()
     if len(values) > _MOST_VALUES and pt.is_primitive(column.type):
@@ -82,7 +82,11 @@ def _ranges(column: pa.ChunkedArray) -> Iterator[tuple[Any, np.ndarray]]:
     for quarter in np.unique(quarters):
         rows = known[quarters == quarter]
         bounds = pc.min_max(column.take(pa.array(rows))).as_py()
-        yield f"{bounds['min']} to {bounds['max']}", rows
+        yield f"{_short(bounds['min'])} to {_short(bounds['max'])}", rows
     missing = np.flatnonzero(np.asarray(pc.is_null(column)))
     if len(missing):
         yield None, missing
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from distml.fit.tables import Parts
+from distml.fit.tables import Parts, plain_values
 
 __all__ = ["describe_data"]
 
@@ -35,25 +35,18 @@ def describe_data(parts: Parts, columns: Sequence[str]) -> dict[str, Any]:
 
 
 def _column(name: str, column: pa.ChunkedArray) -> dict[str, Any]:
-    known = {"name": name, "type": str(column.type), "nulls": column.null_count}
+    kind, column = str(column.type), plain_values(column)
+    known: dict[str, Any] = {"name": name, "type": kind, "nulls": column.null_count}
+    empty: dict[str, Any] = {"distinct": None, "min": None, "max": None, "mean": None, "top": []}
     if pt.is_nested(column.type):
-        return {**known, "distinct": None, "min": None, "max": None, "mean": None, "top": []}
-    if pt.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+        return {**known, **empty}
     found = column.drop_null().value_counts()
-    ordered = pt.is_primitive(column.type) and not pt.is_boolean(column.type)
-    least = pc.min_max(column).as_py() if ordered else {"min": None, "max": None}
-    return {
-        **known,
-        "distinct": len(found),
-        **least,
-        "mean": pc.mean(column).as_py() if _is_number(column.type) else None,
-        "top": _most_frequent(found),
-    }
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pt.is_integer(kind) or pt.is_floating(kind))
+    known |= {**empty, "distinct": len(found), "top": _most_frequent(found)}
+    if pt.is_primitive(column.type) and not pt.is_boolean(column.type):
+        known |= pc.min_max(column).as_py()
+    if pt.is_integer(column.type) or pt.is_floating(column.type):
+        known["mean"] = pc.mean(column).as_py()
+    return known
 
 
 def _most_frequent(found: pa.StructArray) -> list[list[Any]]:

@@ -15,7 +15,15 @@ import pyarrow.compute as pc
 from distml.data import ShardedDataset, Split
 from distml.errors import DataError, UserError
 
-__all__ = ["Labels", "Parts", "column_names", "draw_rows", "read_labels", "split_table"]
+__all__ = [
+    "Labels",
+    "Parts",
+    "column_names",
+    "draw_rows",
+    "plain_values",
+    "read_labels",
+    "split_table",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,3 +163,19 @@ def column_names(dataset: ShardedDataset, label: str, features: Sequence[str] | 
         raise UserError(f"features: {label!r} is the label; leave it out")
     names = [name for name in dataset.schema.names if name != label]
     return names if features is None else dataset.select(list(features)).schema.names
+
+
+def plain_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column without encoding, of types that can be ordered and that JSON has or can spell.
+
+    Decimals are float64, durations count in their own unit, and NaN is null.
+    """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_decimal(column.type):
+        return column.cast(pa.float64())
+    if pa.types.is_duration(column.type):
+        return column.cast(pa.int64())
+    if pa.types.is_floating(column.type):
+        return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    return column

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
 from distml.data import Encoder, ShardedDataset, Split, rule_columns
@@ -158,12 +159,19 @@ class Fit:
         needed |= set(dataset.schema.names if split_columns is None else split_columns)
         order = [name for name in dataset.schema.names if name in needed]
         unknown = sorted(needed.difference(order))
+        self._check_slices(dataset.select([*order, *unknown]).schema)
         table = draw_rows(dataset.to_table([*order, *unknown]), self.rows, seed)
         labels = read_labels(
             table[self.label], self.label, classification=is_classifier(self.estimator)
         )
         folds = self.estimator.get_params().get("cv")
         return split_table(table, labels, self.split, folds if isinstance(folds, int) else None)
+
+    def _check_slices(self, schema: pa.Schema) -> None:
+        for name in self.slices:
+            if pa.types.is_nested(schema.field(name).type):
+                kind = schema.field(name).type
+                raise UserError(f"slices: {name!r} is {kind}, which has no plain values; drop it")
 
     def _question(self, parts: Parts, seed: int) -> Question:
         classes = parts.labels.classes

@@ -82,6 +82,14 @@ def test_only_what_a_scorer_needs_is_predicted(metric, methods):
     assert decisive_methods(metric, said, Y) == methods
 
 
+def test_a_prediction_of_one_column_is_an_array_of_rows():
+    class Column(LinearRegression):
+        def predict(self, X):
+            return super().predict(X)[:, None]
+
+    assert predicted(Column().fit(X, Y)).labels.shape == (len(X),)
+
+
 def test_a_baseline_gives_way_to_a_member_of_the_same_name():
     def entry(name, kind):
         return Entry(name=name, kind=kind, model=LinearRegression(), fit_seconds=None)

@@ -49,6 +49,14 @@ def test_a_slice_is_scored_like_a_set_of_its_own():
             [("1 to 10", 100), ("11 to 20", 100), ("21 to 30", 100), ("31 to 39", 90), (None, 10)],
         ),
         (
+            [number / 3 for number in range(40)],
+            [("0 to 3", 100), ("3.333 to 6.333", 100), ("6.667 to 9.667", 100), ("10 to 13", 100)],
+        ),
+        (
+            [datetime.timedelta(seconds=number % 2) for number in range(20)],
+            [(0, 200), (1_000_000, 200)],
+        ),
+        (
             [datetime.date(2020, 1, 1) + datetime.timedelta(days) for days in range(20)],
             [
                 ("2020-01-01 to 2020-01-05", 100),
@@ -58,7 +66,16 @@ def test_a_slice_is_scored_like_a_set_of_its_own():
             ],
         ),
     ],
-    ids=["few numbers", "booleans", "many numbers", "one value of most", "nulls", "dates"],
+    ids=[
+        "few numbers",
+        "booleans",
+        "many numbers",
+        "one value of most",
+        "nulls",
+        "fractions",
+        "durations",
+        "dates",
+    ],
 )
 def test_values_or_ranges_and_their_rows(values, expected):
     found, _, _ = slices(pa.array(values * (N // len(values))))

@@ -296,6 +296,11 @@ WRONG = {
     ),
     "rule over an unknown column": ({"rule": "sice > 0"}, DataError, "sice.*size"),
     "slices over an unknown column": ({"slices": ["colur"]}, DataError, "colur.*colour"),
+    "slices over lists": (
+        {"features": ["size"], "slices": ["lists"]},
+        UserError,
+        "slices: 'lists' is list",
+    ),
     "too many rows": ({"rows": 5000}, UserError, "rows=5000: the data has 1200"),
 }
 
@@ -307,6 +312,7 @@ def test_wrong_data_is_named_and_leaves_nothing(table, tmp_path, changes, error,
     holes = pa.array(["x", None] * (n // 2))
     table = table.append_column("same", pa.array(np.ones(n, dtype=int)))
     table = table.append_column("rare", pa.array(rare)).append_column("holes", holes)
+    table = table.append_column("lists", pa.array([[1]] * n))
     data = write_shards(table, tmp_path / "data", num_shards=2)
     with pytest.raises(error, match=words) as caught:
         run(fit(data, **{"split": Split({"t": ByTime("day", start=50)}), **changes}), tmp_path)
