@@ -68,7 +68,7 @@ def prepare(options: argparse.Namespace, stack: contextlib.ExitStack) -> Start:
     # A Ray that is joined has other machines.
     if not os.environ.get("RAY_ADDRESS"):
         check_fits(job.resources, host_facts())
-    parent = _parent(options, record)
+    parent = record.details.get("parent", {})
     notes = dict(_notes(store, record, loaded.source, parent))
     return Start(
         store=store,
@@ -94,7 +94,8 @@ def _from_run(
     if options.resume:
         return replace(record, launcher=options.launcher), loaded
     parameters = loaded.to_json(loaded.rebind(record.parameters, options.arguments))
-    return _new(options, loaded, record.job_file, parameters), loaded
+    again = _new(options, loaded, record.job_file, parameters)
+    return replace(again, details={"parent": _parent(options, record)}), loaded
 
 
 def _new(
@@ -108,19 +109,23 @@ def _new(
     )
 
 
-def _parent(options: argparse.Namespace, record: RunRecord) -> Mapping[str, Any]:
-    """The run that this one does again, and how; empty for one that has no parent."""
-    if options.resume:
-        found: Mapping[str, Any] = record.details.get("parent", {})
-        return found
-    how = {name: getattr(options, name) for name in ("fresh", "against", "warm")}
-    return {"run": options.again, **how} if options.again else {}
+def _parent(options: argparse.Namespace, origin: RunRecord) -> dict[str, Any]:
+    """How a run does another again; what began with a former model does so again."""
+    before = origin.details.get("parent", {})
+    if options.against:
+        before = {"former": origin.run_id, "warm": options.warm}
+    return {
+        "run": origin.run_id,
+        "fresh": options.fresh,
+        "former": before.get("former"),
+        "warm": before.get("warm", False),
+    }
 
 
 def _former(store: RunStore, parent: Mapping[str, Any]) -> Former | None:
-    if not parent.get("against"):
+    run_id = parent.get("former")
+    if run_id is None:
         return None
-    run_id = parent["run"]
     return Former(run_id=run_id, bundle=store.paths(run_id).bundle, warm=parent["warm"])
 
 

@@ -85,6 +85,16 @@ def test_a_retraining_knows_the_former_model_also_when_it_is_resumed(start):
     assert start("two", resume=True).former == made.former
 
 
+def test_what_began_with_a_former_model_does_so_again_when_it_is_reproduced(start):
+    start(create=True)
+    made = start("two", again="one", against=True, warm=True, create=True)
+
+    again = start("three", again="two", fresh=True)
+
+    assert again.former == made.former
+    assert again.record.details["parent"]["run"] == "two"
+
+
 def test_what_was_predicted_of_a_job_is_noted_for_the_same_parameters_only(start, tmp_path):
     made = start()
     plan = {"seconds": {"value": 3.0}, "memory": {"peak_bytes": {"value": 9.0}}}

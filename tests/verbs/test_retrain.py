@@ -67,6 +67,12 @@ def test_a_warm_start_adds_trees_and_the_chain_grows(ran):
     assert sizes == sorted(set(sizes))
 
 
+def test_a_warm_start_is_reproduced_from_the_same_former_model(ran):
+    assert main(["retrain", "one", "--data", "more.parquet", "--warm"]) == 0
+
+    assert main(["reproduce", "last"]) == 0
+
+
 def test_other_parameters_can_change_too(ran):
     changes = ["--set", "data=more.parquet", "--set", "trees=2"]
     assert main(["retrain", "one", *changes]) == 0
