@@ -4,6 +4,7 @@ The one decision: needs are read off the stored content, which names every modul
 nobody keeps a list by hand. Versions are compared only as far as they matter (`_MATTERS`).
 """
 
+import contextlib
 import io
 import json
 import pickle
@@ -29,6 +30,9 @@ _ALSO = {
 """Form of a part, what it is given, or room of ours it is from → what that needs."""
 
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+_STAND_INS = {"xgboost": ("xgboost-cpu",)}
+"""Distribution → others that bring the same package in the same versions."""
+
 _OURS = frozenset({"distml", "distml_job", "__main__"})
 
 _MATTERS = {
@@ -118,22 +122,21 @@ def _alike(name: str, wanted: str, here: str) -> bool:
 
 
 def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution).partition("+")[0]
-    except metadata.PackageNotFoundError:
-        return None
+    for name in (distribution, *_STAND_INS.get(distribution, ())):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.version(name).partition("+")[0]
+    return None
 
 
 def _distributions(packages: set[str]) -> Iterator[str]:
     """The distributions that packages come from; Python's own and ours come from none."""
-    foreign = packages - _OURS - sys.stdlib_module_names
-    if not foreign - {"numpy", "scipy", "sklearn", "xgboost", "joblib"}:
-        yield from (_DISTRIBUTIONS.get(name, name) for name in foreign)
-        return
-    # A third of a second, since it reads the file list of everything installed.
-    known = metadata.packages_distributions()
-    for name in foreign:
-        yield from known.get(name, ())[:1]
+    for package in packages - _OURS - sys.stdlib_module_names:
+        name = _DISTRIBUTIONS.get(package, package)
+        if _version(name) is not None:
+            yield name
+        else:
+            # A third of a second, since it reads the file list of everything installed.
+            yield from metadata.packages_distributions().get(package, ())[:1]
 
 
 def _modules(stored: str, content: bytes) -> set[str]:

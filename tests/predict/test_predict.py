@@ -351,6 +351,22 @@ def test_the_verb_writes_predictions_and_says_where(tmp_path, bundle, data, monk
     assert "holds predictions of other columns" in error
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_run_that_failed_is_resumed_from_anywhere(
+    tmp_path, bundle, data, monkeypatch, capfd, tmp_path_factory
+):
+    monkeypatch.chdir(tmp_path)
+    other_files(tmp_path / "said")
+    storage = ["--on", "debug", "--storage", str(tmp_path / "runs")]
+    assert main(["predict", bundle, "data", "--out", "said", "--run-id", "one", *storage]) == 2
+    (tmp_path / "said" / "notes.txt").unlink()
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+
+    assert main(["resume", "one", *storage]) == 0, capfd.readouterr().err
+
+    assert ShardedDataset.open(tmp_path / "said").num_rows == N
+
+
 def test_bytes_do_not_depend_on_the_process(tmp_path, bundle, data):
     run(bundle, data, tmp_path / "one")
     shard.load_model.cache_clear()

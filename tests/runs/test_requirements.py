@@ -93,3 +93,19 @@ def test_python_matters_for_pickles_alone(pickled):
 def test_the_wheel_in_a_bundle_counts_as_the_version_it_was_made_from(monkeypatch):
     monkeypatch.setattr(module.metadata, "version", lambda _: "0.1.0+bundle")
     assert what_is_missing({"distml": "0.1.0"}, pickled=False) == []
+
+
+def test_a_smaller_build_of_a_library_is_as_good(monkeypatch):
+    def version(name):
+        if name == "xgboost":
+            raise metadata.PackageNotFoundError(name)
+        return "3.2.0"
+
+    monkeypatch.setattr(module.metadata, "version", version)
+    assert what_is_missing({"xgboost": "3.2.1"}, pickled=False) == []
+    part = dump_estimator(xgboost.XGBClassifier(n_estimators=1).fit(X, Y))
+    assert requirements([part], "arrow")["xgboost"] == "3.2.0"
+
+
+def test_a_package_named_otherwise_than_its_distribution_is_found():
+    assert list(module._distributions({"yaml", "os", "distml"})) == ["PyYAML"]
