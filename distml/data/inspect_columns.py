@@ -25,12 +25,22 @@ Role = Literal["feature", "empty", "constant", "identifier", "group", "leak", "u
 _WORDS_OF_TEXT = 4
 _MANY_VALUES = 256
 _LEAST_GROUPS = 20
-_ID = r"((^|[\W_])(?i:id|uuid|guid)|[a-z]I[dD])$"
-_NAME_OF_ID = re.compile(_ID + r"|(?i:^$|^unnamed\b|(^|[\W_])(key|index|rownames?)$)")
-_NAME_OF_GROUP = re.compile(
-    _ID + r"|^(?i:patient|customer|user|client|subject|account|session|household|device|member)s?$"
+_NAME_OF_ID = re.compile(
+    r"((^|[\W_])(?i:id|uuid|guid)|[a-z]I[dD])$|(?i:^$|^unnamed\b|(^|[\W_])(key|index|rownames?)$)"
 )
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_OF_IDS = frozenset({"guid", "id", "key", "nr", "number", "uuid"})
+_OF_GROUPS = frozenset(
+    {
+        "account", "client", "customer", "device", "employee", "household", "member",
+        "participant", "patient", "person", "player", "respondent", "session", "student",
+        "subject", "user", "worker",
+    }
+)  # fmt: skip
 _ISO_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
+_OTHER_DATE = (
+    r"^(\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./]\d{1,2}[./]\d{1,2})([T ]\d{1,2}:\d{2}.*)?$"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,15 +74,15 @@ def judge(name: str, values: pa.ChunkedArray, target: Target) -> Column:
     column = _facts(name, values)
     rows = len(values)
     if column.family == "nested":
-        return replace(column, role="unfit", note=f"a {column.type}, which cannot be encoded")
+        return replace(column, role="unfit", note=_why_nested(values.type))
     if column.nulls == rows:
         return replace(column, role="empty", note="no value")
     if column.distinct == 1 and not column.nulls:
         return replace(column, role="constant", note="always the same value")
     if infinite := _num_infinite(values):
         return replace(column, role="unfit", note=f"{infinite} infinite values; replace them")
-    if column.family == "string" and _is_iso_date(values):
-        return replace(column, role="unfit", note="dates as text; convert them to learn from them")
+    if column.family == "string" and (form := _form_of_dates(values)):
+        return replace(column, role="unfit", note=f"{form}; convert them to learn from them")
     if _is_identifier(column, values, rows):
         return replace(column, role="identifier", note="another value in every row")
     if (words := leak(values, target)) is not None:
@@ -138,9 +148,11 @@ def _is_counted_up(values: pa.ChunkedArray) -> bool:
 
 
 def _is_group(column: Column, rows: int) -> bool:
+    """Whether a column says whose a row is: of each, there are several."""
     if column.family not in ("number", "string") or column.type in ("double", "float"):
         return False
-    named = _NAME_OF_GROUP.search(column.name) is not None
+    words = {word.lower().rstrip("s") for word in _WORDS.findall(column.name)} - _OF_IDS
+    named = bool(words) and words <= _OF_GROUPS
     return named and _LEAST_GROUPS <= column.distinct <= rows // 2
 
 
@@ -151,10 +163,26 @@ def _worth_knowing(column: Column, values: pa.ChunkedArray, rows: int) -> str:
             notes.append("text")
         elif column.distinct > _MANY_VALUES:
             notes.append(f"{column.distinct:,} values, hashed")
+    elif column.type.startswith(("int", "uint")) and _NAME_OF_ID.search(column.name):
+        notes.append("an id that repeats: a category, or a group to split by?")
     if column.nulls:
         notes.append(f"{column.nulls / rows:.1%} missing")
     return ", ".join(notes)
 
 
-def _is_iso_date(values: pa.ChunkedArray) -> bool:
-    return bool(pc.all(pc.match_substring_regex(pc.drop_null(decoded(values)), _ISO_DATE)).as_py())
+def _form_of_dates(values: pa.ChunkedArray) -> str:
+    """What kind of dates all texts are; empty if they are none."""
+    texts = pc.drop_null(decoded(values))
+    for pattern, form in (
+        (_ISO_DATE, "dates as text"),
+        (_OTHER_DATE, "dates in another form than 2020-12-31"),
+    ):
+        if pc.all(pc.match_substring_regex(texts, pattern)).as_py():
+            return form
+    return ""
+
+
+def _why_nested(kind: pa.DataType) -> str:
+    if pt.is_binary(kind) or pt.is_large_binary(kind):
+        return "bytes, which cannot be encoded; in a CSV: text that is not UTF-8"
+    return f"a {kind}, which cannot be encoded"

@@ -88,9 +88,18 @@ def findings_text(found: "Inspection", columns: int) -> str:
         "\n".join(_summary(found)),
         table(rows[:_MOST_FINDINGS], columns),
         f"… {more} more columns, named in the file" if more > 0 else "",
-        f"{plain} {'other ' if rows else ''}columns are learnt from as they are" if plain else "",
+        _about_plain(plain, bool(rows)),
     ]
     return "\n\n".join(filter(None, sections))
+
+
+def _about_plain(number: int, others: bool) -> str:
+    if not number:
+        return ""
+    words = (
+        "column is learnt from as it is" if number == 1 else "columns are learnt from as they are"
+    )
+    return f"{number} {'other ' if others else ''}{words}"
 
 
 def _summary(found: "Inspection") -> Iterator[str]:
@@ -106,9 +115,9 @@ def _summary(found: "Inspection") -> Iterator[str]:
     else:
         yield f"{label.task} of {label.name!r}: {label.num_values:,} different numbers"
     if label.num_unusable:
-        yield f"{label.num_unusable:,} rows have no label and are left out"
+        yield f"rows without a label, left out: {label.num_unusable:,}"
     if label.rare:
-        yield f"{len(label.rare)} classes have too few rows and are left out"
+        yield f"classes with too few rows, left out: {len(label.rare)}"
     if by := [name for name in (found.split.time, found.split.group) if name is not None]:
         yield f"tested by {' and '.join(map(repr, by))}"
 

@@ -1,7 +1,7 @@
 """The source of a first job, from what was found in the data.
 
-One decision: names and values of the data enter the code as `repr` alone, and its prose escaped, so
-that no name can end a text or become code.
+One decision: names and values of the data enter the code as `repr` alone, so that no name can end a
+text or become code.
 """
 
 import re
@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distml.verbs.job_header import header
 from distml.verbs.job_template import JOB, LABELLED, MEMBER_IMPORTS, MEMBERS, fill
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ __all__ = ["file_stem", "job_source", "quoted"]
 
 _FEW_ROWS = 500
 _MANY_ROWS = 200_000
-_ROWS_TO_TRY = 5_000
-_MOST_FOUND = 30
-_MOST_CLASSES = 6
 _FRACTION = 0.2
 _METRICS = {
     "two": ("roc_auc", "average_precision", "neg_log_loss", "accuracy"),
@@ -48,7 +46,7 @@ def job_source(found: "Inspection", *, data: str, path: str) -> str:
     """
     stacks = found.num_rows >= _FEW_ROWS
     texts = {
-        **_head(found, data, path, stacks),
+        **header(found, data=data, path=path, stacks=stacks),
         **_constants(found),
         **_signature(found, data, stacks),
         **_fit(found, stacks),
@@ -73,7 +71,7 @@ def file_stem(data: str, label: str) -> str:
     path = data.partition("?")[0] if "://" in data else data
     folders = [part for part in Path(path).parts if not re.search(r"[*?\[]", part)]
     name = Path(folders[-1] if folders else "data").name.partition(".")[0]
-    return re.sub(r"\W+", "_", f"{name}_{label}", flags=re.ASCII).strip("_").lower() or "first"
+    return re.sub(r"[\W_]+", "_", f"{name}_{label}", flags=re.ASCII).strip("_").lower() or "first"
 
 
 def quoted(value: Any) -> str:
@@ -94,75 +92,6 @@ def quoted(value: Any) -> str:
     if written.startswith("'") and '"' not in written:
         return f'"{written[1:-1]}"'
     return written
-
-
-def _head(found: "Inspection", data: str, path: str, stacks: bool) -> dict[str, str]:
-    task, label = found.label.task, found.label.name
-    how = "stacked" if stacks else "put to a vote"
-    entries = {
-        "Data": [f"{data!r}: {found.num_rows:,} rows, {len(found.columns) + 1} columns."],
-        "Label": _about_label(found),
-        "Found": _about_columns(found),
-        "Tested": _about_split(found),
-        "Beats": [f"the best constant{_about_rule(found)}, or is worth nothing."],
-        "Command": [
-            f"distml run {path}",
-            f"distml run {path} --rows {min(found.num_rows, _ROWS_TO_TRY)} --on debug",
-        ],
-    }
-    return {
-        "title": _prose(f"{task.capitalize()} of {label!r}: four unlike learners, {how}."),
-        "header": "\n".join(_prose(_entry(*entry)) for entry in entries.items() if entry[1]),
-        "task": _prose(f"{task} of {label!r}"),
-    }
-
-
-def _entry(title: str, texts: list[str]) -> str:
-    return "\n".join(f"{'' if i else title:<10}{text}" for i, text in enumerate(texts))
-
-
-def _prose(text: str) -> str:
-    """Text for a docstring: nothing in it ends the docstring or is an escape."""
-    return text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-
-
-def _about_label(found: "Inspection") -> list[str]:
-    label = found.label
-    told = f"{label.num_values:,} different numbers."
-    if label.classes:
-        kept = sum(label.classes.values())
-        shares = [f"{name!r} {count / kept:.1%}" for name, count in label.classes.items()]
-        more = ", …" if len(shares) > _MOST_CLASSES else "."
-        told = f"{len(shares)} classes: {', '.join(shares[:_MOST_CLASSES])}{more}"
-    uneven = ["The classes are far from even: accuracy alone says little."]
-    without = [f"{label.num_unusable:,} rows have none and are left out."]
-    rare = [f"{len(label.rare)} classes have too few rows to be learnt and are left out."]
-    return [
-        told,
-        *(uneven if label.is_imbalanced else ()),
-        *(without if label.num_unusable else ()),
-        *(rare if label.rare else ()),
-    ]
-
-
-def _about_columns(found: "Inspection") -> list[str]:
-    noted = [f"{column.name!r}: {column.note}" for column in found.columns if column.note]
-    more = len(noted) - _MOST_FOUND
-    return [*noted[:_MOST_FOUND], *([f"… and {more} more columns"] if more > 0 else [])]
-
-
-def _about_split(found: "Inspection") -> list[str]:
-    time, group = found.split.time, found.split.group
-    what = "a fifth of the rows of each class" if found.label.classes else "a fifth of the rows"
-    latest = [f"on the latest fifth by {time!r}, as the model would be used, and"]
-    hold_out = f"on {what}, chosen by a hash of the whole row."
-    if group is not None:
-        hold_out = f"on a fifth of the groups of {group!r}, each with all of its rows."
-    return [*(latest if time is not None else ()), hold_out]
-
-
-def _about_rule(found: "Inspection") -> str:
-    return f" and the best single threshold ({found.rule})" if found.rule else ""
 
 
 def _constants(found: "Inspection") -> dict[str, str]:
@@ -189,10 +118,13 @@ def _constants(found: "Inspection") -> dict[str, str]:
 
 
 def _listed(comment: str, name: str, values: Iterable[str], brackets: str = "()") -> str:
+    """A constant with a value a line, under its comment; nothing for no values."""
     lines = [f"    {value}," for value in values]
-    return "\n".join(
-        [f"# {comment}", f"{name} = {brackets[0]}", *lines, brackets[1]] if lines else ()
-    )
+    if not lines:
+        return ""
+    if brackets == "()" and len(lines) == 1:
+        return f"# {comment}\n{name} = ({lines[0].strip()})"
+    return "\n".join([f"# {comment}", f"{name} = {brackets[0]}", *lines, brackets[1]])
 
 
 def _signature(found: "Inspection", data: str, stacks: bool) -> dict[str, str]:
@@ -211,16 +143,22 @@ def _signature(found: "Inspection", data: str, stacks: bool) -> dict[str, str]:
 
 
 def _fit(found: "Inspection", stacks: bool) -> dict[str, str]:
-    drops = any(column.family != "nested" for column in found.dropped)
-    kinds = 'kinds=dict.fromkeys(DROPPED, "drop"), ' if drops else ""
     return {
         "dataset": _dataset(found),
         "estimator": "stack(cv=cv, seed=seed)" if stacks else "vote(seed=seed)",
         "test_sets": "\n".join(f'"{name}": {rule},' for name, rule in _test_sets(found).items()),
-        "kinds": f'{kinds}missing="keep", scale=False',
+        "encoder": _encoder(found),
         "metrics": ", ".join(map(quoted, _metrics(found))),
         "rule": f"rule={quoted(found.rule)}," if found.rule else "",
     }
+
+
+def _encoder(found: "Inspection") -> str:
+    options = 'missing="keep", scale=False'
+    if not any(column.family != "nested" for column in found.dropped):
+        return f"encoder=distml.Encoder({options}),"
+    kinds = 'kinds=dict.fromkeys(DROPPED, "drop")'
+    return f"encoder=distml.Encoder(\n    {kinds}, {options}\n),"
 
 
 def _dataset(found: "Inspection") -> str:

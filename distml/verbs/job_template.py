@@ -61,7 +61,7 @@ def job(
                 seed=seed,
             ),
             # Trees take missing values as they are; the linear model fills them itself.
-            encoder=distml.Encoder($kinds),
+            $encoder
             metrics=($metrics),
             $rule
             rows=rows or None,

@@ -85,7 +85,7 @@ def test_classes_with_dates_text_holes_and_leaks_run_as_written(here, capfd):
     assert main(["init", "data/visits.parquet", "--label", "state"]) == 0
 
     output = capfd.readouterr().out
-    assert "20 rows have no label and are left out\n1 classes have too few rows" in output
+    assert "rows without a label, left out: 20\nclasses with too few rows, left out: 1" in output
     assert "tested by 'day' and 'patient_id'" in output
     record = run("jobs/visits_state.py", "--cv", "2")
     assert set(record.metrics) == {"latest", "hold_out"}
