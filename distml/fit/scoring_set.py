@@ -7,6 +7,8 @@ label is missing, and labels the model does not know.
 """
 
 import contextlib
+import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -123,14 +125,19 @@ class LabelledSet:
 
     def _predicted(self, index: int) -> Answers:
         """Predict a shard, and store what is kept of it."""
-        unit = {"unit": f"{self.name}, shard {index + 1} of {len(self.data.shards)}"}
-        emit("unit_started", **unit, member=self.name, cpus=1)
+        name = f"{self.name}, shard {index + 1} of {len(self.data.shards)}"
+        unit = {
+            "unit": name,
+            "member": self.name,
+            "worker": f"{socket.gethostname()}:{os.getpid()}",
+        }
+        emit("unit_started", **unit, cpus=1)
         started, units = time.perf_counter(), active_units()
         answers = Answers.merged(list(self._blocks(index)))
         seconds = time.perf_counter() - started
         if units is not None:
-            units.put(self._key(index), answers, {**unit, "seconds": seconds})
-        emit("unit_done", **unit, member=self.name, seconds=seconds, peak_bytes=0, cached=False)
+            units.put(self._key(index), answers, {"unit": name, "seconds": seconds})
+        emit("unit_done", **unit, seconds=seconds, peak_bytes=0, cached=False)
         return answers
 
     def _key(self, index: int) -> str:

@@ -25,6 +25,7 @@ from distml.ensemble import (
     StackingRegressor,
 )
 from distml.errors import MemberError, UserError
+from distml.runs.model_file import dump_estimator, load_estimator
 from distml.runs.units import UnitStore, use_units
 
 X, CODES = make_classification(300, 8, n_informative=5, n_classes=3, random_state=0)
@@ -257,6 +258,23 @@ def test_a_selection_can_be_a_member_of_a_stack(units):
     nested = outer.named_estimators_["chosen"]
     assert nested.selected_ == alone.selected_
     np.testing.assert_array_equal(nested.predict_proba(X), alone.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SelectionClassifier(classifiers(), n_bags=2, random_state=0).fit(X, Y),
+        lambda: SelectionRegressor(regressors()).fit(X_REAL, Y_REAL),
+    ],
+    ids=["classifier", "regressor"],
+)
+def test_it_is_saved_without_a_pickle(inline, make):
+    mine = make()
+    stored, content = dump_estimator(mine)
+    assert stored == "skops"
+    again = load_estimator(stored, content)
+    np.testing.assert_array_equal(again.predict(X), mine.predict(X))
+    assert again.selected_ == mine.selected_
 
 
 @pytest.mark.parametrize(

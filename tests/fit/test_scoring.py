@@ -1,8 +1,10 @@
 """A saved model on labelled sets: its scores beside scikit-learn's, and what is refused."""
 
 import json
+from datetime import date
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -209,6 +211,34 @@ def test_a_model_that_was_fitted_on_the_labels_themselves_is_scored_alike(
     # It was saved without rows to compare with.
     assert evaluation["sets"]["own"]["drift"] is None
     assert len(result.table) == 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels"),
+    [
+        ([False, True], pa.array([True, False, False] * 20)),
+        ([0, 1], pa.array([1, 0, 0] * 20, pa.int8())),
+        ([0, 1], pa.array([1.0, 0.0, 0.0] * 20)),
+        (["no", "yes"], pa.array(["yes", "no", "no"] * 20).dictionary_encode()),
+        (["2020-01-01", "2020-01-02"], pa.array([date(2020, 1, 2), *[date(2020, 1, 1)] * 2] * 20)),
+    ],
+    ids=["bool", "small-integers", "floats", "dictionary", "dates"],
+)
+def test_labels_are_told_by_their_value_whatever_their_type(tmp_path, classes, labels):
+    sizes = pd.DataFrame({"size": np.tile([3.0, 0.0, 0.0], 20)})
+    y = (sizes["size"] > 1).astype(int)
+    model = Model(
+        estimator=LogisticRegression(C=100).fit(sizes, y),
+        schema=pa.schema([("size", pa.float64())]),
+        label="broken",
+        task="classification",
+        classes=classes,
+        takes="pandas",
+    )
+    save_model(tmp_path / "broken" / "bundle", model)
+    write_shards(pa.table({"size": sizes["size"], "broken": labels}), tmp_path / "own")
+    result, _ = evaluated(tmp_path, tmp_path / "r", "own", metrics=["accuracy"])
+    assert result.metrics["own"] == {"accuracy": 1.0}
 
 
 def without(name):
