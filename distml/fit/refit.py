@@ -24,6 +24,9 @@ __all__ = ["Refit", "carry_out"]
 Scores = Mapping[str, Mapping[str, float | None]]
 """Name of a set → scorer → score."""
 
+_HERE = "driver"
+"""Refits are fitted in the driver's process, but for the members of an ensemble."""
+
 _FORMAT = 1
 """Of what is kept under a key."""
 
@@ -73,41 +76,31 @@ def carry_out(
     report("plan", units=len(refits), cached=sum(found is not None for found in kept))
     results = []
     for refit, key, found in zip(refits, keys, kept, strict=True):
-        if found is not None:
-            report("unit_done", unit=refit.name, member=refit.name, seconds=0.0, cached=True)
-        else:
-            found = _fit(refit, recipe, rows, y, metrics, report)
-            if store is not None and key is not None:
-                store.put(key, found, {"member": refit.name})
-        results.append(found)
+        started = time.perf_counter()
+        if found is None:
+            report("unit_started", unit=refit.name, member=refit.name, worker=_HERE, cpus=1)
+        scored = found or _fit(refit, recipe, rows, y, metrics)
+        if found is None and store is not None and key is not None:
+            store.put(key, scored, {"member": refit.name})
+        report("unit_done", **_done(refit, time.perf_counter() - started, found is not None))
+        results.append(scored)
     return results
 
 
+def _done(refit: Refit, seconds: float, cached: bool) -> dict[str, Any]:
+    """What is reported of a refit that is there."""
+    names = {"unit": refit.name, "member": refit.name, "worker": _HERE}
+    return {**names, "seconds": seconds, "peak_bytes": 0, "cached": cached}
+
+
 def _fit(
-    refit: Refit,
-    recipe: Recipe,
-    rows: pa.Table,
-    y: np.ndarray,
-    metrics: Sequence[str],
-    report: Callable[..., None],
+    refit: Refit, recipe: Recipe, rows: pa.Table, y: np.ndarray, metrics: Sequence[str]
 ) -> Scores:
-    report("unit_started", unit=refit.name, member=refit.name, worker="driver", cpus=1)
-    started = time.perf_counter()
     fitted = recipe.anew().fit(rows.take(pa.array(refit.train)), y[refit.train])
-    found = {
+    return {
         name: scores(metrics, fitted.predict(rows.take(pa.array(test))), y[test])
         for name, test in refit.tests.items()
     }
-    report(
-        "unit_done",
-        unit=refit.name,
-        member=refit.name,
-        seconds=time.perf_counter() - started,
-        peak_bytes=0,
-        worker="driver",
-        cached=False,
-    )
-    return found
 
 
 def _keys(
