@@ -13,7 +13,7 @@ from distml.report.facts import overview
 from distml.report.numbers import figure, share
 from distml.report.page import render
 from distml.report.timeline import timelines
-from distml.report.vega import Figure, axis, draw
+from distml.report.vega import Figure, axis, draw, form_of
 from distml.runs.comparison import compare
 from distml.runs.store import RunStore
 
@@ -78,23 +78,35 @@ def _by_test(scores: Sequence[Any]) -> dict[str, list[Any]]:
 
 
 def _figures(a: Content, b: Content, test: str) -> Iterator[Figure]:
-    """Curves of both runs for each class that both have, if that is one."""
+    """Curves of both runs where each has one: of two classes, or the error by decile."""
+    pair = {"A": a.sets[test], "B": b.sets[test]}
     for part, title, x, y in _CURVES:
         series = [
             (name, _points(curve[x[0]], curve[y[0]], x[1].lower(), y[1].lower()))
-            for name, content in (("A", a), ("B", b))
-            for curve in _only(content.sets[test].get(part))
+            for name, of_set in pair.items()
+            for curve in _only(of_set.get(part))
         ]
         if len(series) == 2:
-            yield draw(
-                lines(
-                    series,
-                    {"scale": _UNIT, "axis": axis(x[1], "~g")},
-                    {"scale": _UNIT, "axis": axis(y[1], "~g")},
-                ),
-                title=title,
-                description=f"Run A and run B on {test}.",
-            )
+            channels = [{"scale": _UNIT, "axis": axis(one[1], "~g")} for one in (x, y)]
+            yield _drawn(title, test, lines(series, *channels))
+    if all(of_set.get("deciles") for of_set in pair.values()):
+        errors = {name: _errors(of_set["deciles"]) for name, of_set in pair.items()}
+        x_axis = axis("Decile of the prediction", "d", values=[1, 4, 7, 10])
+        y_axis = axis(f"RMSE of {a.label}", form_of(y for _, y, _ in errors["A"]))
+        ends = {"scale": {"domain": [1, 10]}, "axis": x_axis}
+        chart = lines(list(errors.items()), ends, {"axis": y_axis}, dots=True)
+        yield _drawn("Error by decile", test, chart)
+
+
+def _drawn(title: str, test: str, chart: Mapping[str, Any]) -> Figure:
+    return draw(chart, title=title, description=f"Run A and run B on {test}.")
+
+
+def _errors(deciles: Sequence[Mapping[str, Any]]) -> list[tuple[float, float, str]]:
+    return [
+        (row["decile"], row["rmse"], f"decile {row['decile']}: RMSE {figure(row['rmse'])}")
+        for row in deciles
+    ]
 
 
 def _only(curves: Sequence[Mapping[str, Any]] | None) -> Sequence[Mapping[str, Any]]:

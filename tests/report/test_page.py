@@ -262,6 +262,13 @@ def test_runs_of_different_tasks_are_not_compared(store, make_run, binary, regre
         compare_report(store, a, b)
 
 
+def test_two_regressions_show_their_errors_by_decile(store, make_run, regression):
+    a, b = make_run(regression, run_id="a"), make_run(regression, run_id="b")
+
+    tree = assert_sound(compare_report(store, a, b))
+    assert "Error by decile" in [title for _, title in headings(tree)]
+
+
 def test_two_runs_of_which_one_has_nothing_yet(store, make_run, binary, fits):
     bare: dict[str, Any] = {"status": RunStatus.PENDING, "attempts": (), "artifacts": {}}
     a, b = make_run(binary, fits, run_id="a"), make_run(run_id="b", **bare)
