@@ -69,12 +69,16 @@ def record_text(record: RunRecord, paths: RunPaths, width: int) -> str:
     return "\n\n".join(filter(None, sections))
 
 
-def outcome_text(record: RunRecord, paths: RunPaths, width: int) -> str:
+def outcome_text(
+    record: RunRecord, paths: RunPaths, width: int, *, has_report: bool = False
+) -> str:
     """What somebody who waited for a run wants to see."""
     if record.status is not RunStatus.SUCCEEDED:
         words = f"run {record.run_id} {record.status}: {record.reason}"
         return f"{words}\ngo on with: distml resume {record.run_id}"
     where = {"run": paths.root, **_artifacts(record, paths)}
+    if has_report:
+        where["report"] = paths.report
     sections = [
         scores_text(record, width),
         f"{record.status} in {duration(record.seconds)}\n{block(where, width)}",

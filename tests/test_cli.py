@@ -87,8 +87,9 @@ def test_a_run_ends_with_its_result_and_where_it_is(here, capfd):
     output, errors = capfd.readouterr()
     assert (code, errors) == (0, "")
     assert "test\n  model  kind        r2   fit_s\n  tiny   member  0.5000  0.1000" in output
-    assert f"run   {here}/runs/one" in output
-    assert f"note  {here}/runs/one/note.txt" in output
+    assert f"run     {here}/runs/one" in output
+    assert f"note    {here}/runs/one/note.txt" in output
+    assert f"report  {here}/runs/one/report.html" in output
 
 
 @pytest.mark.parametrize("width", [20, 40, 60])

@@ -14,6 +14,7 @@ import click
 from distml.launch.handle import JobHandle
 from distml.launch.launcher import Launcher, LaunchRequest
 from distml.runs.display import open_display
+from distml.runs.paths import RunPaths
 from distml.runs.record import RunStatus
 from distml.runs.store import DRIVER_DIED
 from distml.terminal import outcome_text
@@ -124,7 +125,8 @@ def _say_outcome(handle: JobHandle, num_attempts: int, code: int) -> int:
     if code > 128 and record.status is RunStatus.FAILED and record.reason == DRIVER_DIED:
         return fail(f"run {record.run_id}: its driver died; see {paths.log}", code or 1)
     if record.status is not RunStatus.FAILED:
-        click.echo(outcome_text(record, paths, width()))
+        report = handle.store.storage.stat(RunPaths(record.run_id).report)
+        click.echo(outcome_text(record, paths, width(), has_report=report is not None))
     return code
 
 
