@@ -98,8 +98,8 @@ def leaderboard(
 
     Returns:
         A row an entry, in their order: `model`, `kind`, `fit_s`, `predict_s` (seconds, the latter
-        over all test sets), `size_bytes`, `validation` where there is one, and for each test set
-        its scores by name.
+        over all test sets), `size_bytes`, for each test set its scores by name, and `validation`
+        where there is one.
     """
     return [
         {
@@ -108,8 +108,8 @@ def leaderboard(
             "fit_s": entry.fit_seconds,
             "predict_s": sum(said[entry.name].seconds for said in predicted.values()),
             "size_bytes": size_bytes(entry.model),
-            **({"validation": found} if (found := validation.get(entry.name)) else {}),
             **{name: dict(by_model[entry.name]) for name, by_model in scores.items()},
+            **({"validation": found} if (found := validation.get(entry.name)) else {}),
         }
         for entry in entries
     ]
