@@ -146,7 +146,12 @@ class Model:
     def _knows_labels(self) -> bool:
         """Whether the estimator was fitted on the labels themselves, not on their numbers."""
         known = getattr(self.estimator, "classes_", None)
-        return known is None or list(known) == list(self.classes or ())
+        if known is None:
+            return True
+        classes = list(self.classes or ())
+        # Numbers 0 and 1 equal False and True without being them.
+        are_flags = any(isinstance(name, bool) for name in classes)
+        return list(known) == classes and are_flags == (np.asarray(known).dtype == bool)
 
 
 def table_from(rows: Any, schema: pa.Schema) -> pa.Table:
