@@ -119,7 +119,9 @@ def draw_up(
         "fits_seconds": asdict(fits),
         "seconds": asdict(total([start, fits, *phases.values()])),
         "memory": {"peak_bytes": asdict(memory)},
-        "measured": [{"rows": sample.rows, "seconds": sample.seconds} for sample in samples],
+        "measured": [
+            {"rows": s.rows, "seconds": s.seconds, "cpu_share": s.cpu_share} for s in samples
+        ],
     }
 
 

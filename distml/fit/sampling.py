@@ -63,6 +63,8 @@ class Sample:
     """Memory of the process at its peak outside of those fits."""
     matrix_bytes: int
     """The training matrix in double precision."""
+    cpu_share: float = 1.0
+    """CPU seconds of a second, at most 1: less where other work on the machine held it up."""
 
     @property
     def seconds(self) -> float:
@@ -85,6 +87,7 @@ def measure(task: Any, rows: int, context: RunContext, *, one_thread: bool) -> S
     estimator = _single_threaded(task.estimator) if one_thread else task.estimator
     task = dataclasses.replace(task, rows=rows, estimator=estimator)
     recorder = _Recorder()
+    started, busy = time.perf_counter(), time.process_time()
     with (
         tempfile.TemporaryDirectory(prefix="distml-plan-") as folder,
         warnings.catch_warnings(),
@@ -102,6 +105,7 @@ def measure(task: Any, rows: int, context: RunContext, *, one_thread: bool) -> S
         fits=tuple(recorder.fits),
         driver_bytes=recorder.peak_bytes,
         matrix_bytes=_matrix_bytes(result),
+        cpu_share=min(1.0, (time.process_time() - busy) / (time.perf_counter() - started)),
     )
 
 

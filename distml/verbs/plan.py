@@ -19,7 +19,10 @@ from distml.terminal import block, duration, table
 from distml.verbs.follow import width
 from distml.verbs.options import storage_option
 
-__all__ = ["command"]
+__all__ = ["command", "plan_text"]
+
+_LEAST_CPU_SHARE = 0.75
+"""Below this a sample was held up by other work, not by its own reading and writing."""
 
 
 @click.command(
@@ -110,6 +113,9 @@ def _expectations(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     sizes = ", ".join(f"{sample['rows']:,}" for sample in plan["measured"])
     spent = duration(sum(sample["seconds"] for sample in plan["measured"]))
     yield "measured", f"{sizes} rows in {spent}"
+    share = plan["measured"][-1]["cpu_share"]
+    if share < _LEAST_CPU_SHARE:
+        yield "beware", f"other work left it {share:.0%} of a CPU meanwhile: the time may be less"
 
 
 def _time(span: Mapping[str, float]) -> str:

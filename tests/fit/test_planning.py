@@ -152,6 +152,7 @@ def test_a_sample_runs_the_whole_task_on_fewer_rows(data):
     assert found.rows == 1000
     assert {"read", "encode", "fit", "evaluate", "save"} <= found.phases.keys()
     assert found.fits == ()
+    assert 0 < found.cpu_share <= 1
     assert found.matrix_bytes == pytest.approx(8 * 2 * 800, rel=0.1)
 
 

@@ -35,7 +35,10 @@ PLAN = {
     "fits_seconds": span(24.0),
     "seconds": span(90.0),
     "memory": {"peak_bytes": span(2 * 2**30)},
-    "measured": [{"rows": 5000, "seconds": 1.0}, {"rows": 10_000, "seconds": 2.0}],
+    "measured": [
+        {"rows": 5000, "seconds": 1.0, "cpu_share": 0.5},
+        {"rows": 10_000, "seconds": 2.0, "cpu_share": 0.99},
+    ],
     "earlier": {"runs": ["one"], "seconds": 80.0},
 }
 
@@ -59,6 +62,13 @@ def test_a_plan_says_what_would_run_what_it_needs_and_how_long():
 
 def test_memory_that_may_run_out_is_said_so():
     assert "; may not fit into 3.0 GiB" in plan_text({**PLAN, "available_bytes": 3 * 2**30}, 120)
+
+
+def test_a_plan_that_was_made_beside_other_work_says_so():
+    busy = [{"rows": 5000, "seconds": 1.0, "cpu_share": 0.5}]
+
+    assert "beware" not in plan_text(PLAN, 120)
+    assert "other work left it 50% of a CPU" in plan_text({**PLAN, "measured": busy}, 120)
 
 
 def test_a_plan_is_no_run_and_the_run_after_it_says_what_was_predicted(forest_job, capfd):
