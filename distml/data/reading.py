@@ -66,8 +66,10 @@ def stream_rows(
         DataError: the file cannot be read; the message names it.
     """
     with _blaming(path):
-        if format_name != "parquet":
-            scanner = _scanner(filesystem, path, format_name, [], schema, batch_size=num_rows)
+        # Its own reader gives no rows where no columns are asked for.
+        if format_name != "parquet" or not schema.names:
+            only = [row_group]
+            scanner = _scanner(filesystem, path, format_name, only, schema, batch_size=num_rows)
             yield from scanner.to_batches()
             return
         with (

@@ -70,7 +70,13 @@ def begin(folder, bundle, data):
     """Start the driver over Ray."""
     command = [sys.executable, "-m", "distml.driver", job.__file__, "--launcher", "local"]
     place = ["--storage", str(folder / "runs"), "--run-id", f"run-{time.time_ns()}"]
-    what = [f"--bundle={bundle}", f"--data={data}", f"--out={folder / 'out'}", "--trust"]
+    what = [
+        f"--bundle={bundle}",
+        f"--data={data}",
+        f"--out={folder / 'out'}",
+        "--trust",
+        "--cpus=2",
+    ]
     environment = {**os.environ, "RAY_TMPDIR": "/tmp"}
     return subprocess.Popen([*command, *place, "--", *what], env=environment)
 
