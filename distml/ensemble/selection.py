@@ -40,7 +40,8 @@ class SelectionClassifier(ClassifierMixin, PlannedSelection):
         n_rounds: Size of the largest ensemble that is tried, members counted with repetition.
         n_init: Start from so many best members; `auto`: as many as score best together.
         n_bags: Select so many times, each from a part of the pool drawn at random, and take the
-            mean of the weights; 1: once, from all of it.
+            mean of the weights; 1: once, from all of it. Bags help where dozens of members tempt to
+            overfit; of a few, those without the best one cost more.
         bag_fraction: Share of the pool in each bag.
         n_jobs: CPUs that fits may use at one time; `None` means all of Ray's.
         random_state: Draws the bags.
@@ -125,7 +126,8 @@ class SelectionRegressor(RegressorMixin, PlannedSelection):
         n_rounds: Size of the largest ensemble that is tried, members counted with repetition.
         n_init: Start from so many best members; `auto`: as many as score best together.
         n_bags: Select so many times, each from a part of the pool drawn at random, and take the
-            mean of the weights; 1: once, from all of it.
+            mean of the weights; 1: once, from all of it. Bags help where dozens of members tempt to
+            overfit; of a few, those without the best one cost more.
         bag_fraction: Share of the pool in each bag.
         n_jobs: CPUs that fits may use at one time; `None` means all of Ray's.
         random_state: Draws the bags.
