@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from distml.errors import StorageError, UserError
-from distml.runs.golden import read_golden
 from distml.runs.paths import RunPaths
 from distml.runs.record import RunRecord, RunStatus
 from distml.runs.storage import join_uri
@@ -67,5 +66,8 @@ def golden_predictions(store: RunStore, run_id: str) -> dict[str, Any]:
         content = store.storage.read(join_uri(RunPaths(run_id).bundle, _GOLDEN))
     except FileNotFoundError:
         return {}
+    # Only here: the list of commands imports this module, and shall not wait for Arrow.
+    from distml.runs.golden import read_golden
+
     inputs, outputs = read_golden(content)
     return {**inputs.to_pydict(), **{f"{n}()": v for n, v in outputs.to_pydict().items()}}
