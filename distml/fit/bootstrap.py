@@ -83,6 +83,15 @@ class Bootstrap:
         paired = self._deviations[model, metric] - self._deviations[other, metric]
         return _interval(value - reference, paired)
 
+    def draws(self, model: str, metric: str) -> list[float]:
+        """By how much the score of each resample differs; another run on the same rows pairs them.
+
+        Empty for what is not defined.
+        """
+        return (
+            [] if self.values[model][metric] is None else self._deviations[model, metric].tolist()
+        )
+
 
 def _interval(value: float, deviations: np.ndarray) -> Interval:
     deviations = deviations[np.isfinite(deviations)]

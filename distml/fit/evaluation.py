@@ -81,6 +81,7 @@ def evaluate_set(
             model: {name: bootstrap.difference(first, model, name) for name in question.metrics}
             for model in others
         },
+        "draws": {name: bootstrap.draws(first, name) for name in question.metrics},
     }
     if question.classes is None:
         entry |= describe_errors(predicted[first], y, question.seed)

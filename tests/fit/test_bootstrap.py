@@ -129,3 +129,20 @@ def test_the_interval_of_a_difference_is_paired():
     paired = made.difference("a", "b", "neg_mean_squared_error")
     alone = made.interval("a", "neg_mean_squared_error")
     assert paired["high"] - paired["low"] < 0.3 * (alone["high"] - alone["low"])
+
+
+def test_draws_pair_a_model_with_one_of_another_run() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=300)
+    near = Predictions(DummyRegressor(), {"predict": y + 0.1 * rng.normal(size=300)})
+    far = Predictions(DummyRegressor(), {"predict": y + rng.normal(size=300)})
+    together = Bootstrap({"near": near, "far": far}, y, ["r2"], 0)
+    alone = Bootstrap({"far": far}, y, ["r2"], 0)
+
+    assert alone.draws("far", "r2") == together.draws("far", "r2")
+    paired = np.subtract(together.draws("near", "r2"), alone.draws("far", "r2"))
+    low, high = np.quantile(paired, [0.025, 0.975])
+    value = together.values["near"]["r2"] - alone.values["far"]["r2"]
+    assert together.difference("near", "far", "r2") == pytest.approx(
+        {"value": value, "low": value + low, "high": value + high}
+    )
