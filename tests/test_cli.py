@@ -21,7 +21,6 @@ SURFACE = {
     "resume": {"RUN", "--on", "--storage", "--detach", "--help"},
     "stop": {"RUN", "--storage", "--help"},
     "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
-    "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
     "doctor": {"--storage", "--help"},
     "plan": {"--storage", "--json", "--help"},
     "report": {"RUN [RUN]", "--out", "--open", "--storage", "--help"},
