@@ -83,12 +83,17 @@ class EvaluatedSet:
     """Of a regressor."""
     slices: Mapping[str, ScoreTable]
     """Column → the final model's scores by its values."""
+    moved: Sequence[Mapping[str, Any]]
+    """Columns whose values have moved since the model was fitted, the farthest first."""
+    num_compared: int
+    """Columns that were compared with those of the training rows; 0 if none were."""
 
 
 def evaluated_sets(content: Content) -> Iterator[EvaluatedSet]:
     """All test sets of a run, in their order."""
     for name, told in content.sets.items():
         thresholds = told.get("thresholds") or {}
+        drift = [row for side in (told.get("drift") or {}).values() for row in side]
         yield EvaluatedSet(
             name=name,
             rows=told.get("rows"),
@@ -103,7 +108,14 @@ def evaluated_sets(content: Content) -> Iterator[EvaluatedSet]:
             best=thresholds.get("best"),
             deciles=told.get("deciles") or (),
             slices={name: slice_table(rows) for name, rows in (told.get("slices") or {}).items()},
+            moved=_farthest(drift),
+            num_compared=len(drift),
         )
+
+
+def _farthest(drift: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    moved = [row for row in drift if row["moved"] != "no"]
+    return sorted(moved, key=lambda row: -row["psi"])[:_MOST_ROWS]
 
 
 def headlines(content: Content) -> list[Headline]:

@@ -240,6 +240,7 @@ def _of_classes(classes: list[str], scores: dict[str, float], place: int) -> dic
         "brief": None,
         "brier": 0.161 if len(classes) == 2 else None,
         "slices": _slices("roc_auc"),
+        "drift": _drift(),
     }
     if len(classes) == 2:
         cost = {"false_positive": 1.0, "false_negative": 5.0}
@@ -393,3 +394,11 @@ def _events() -> list[dict[str, Any]]:
         {"t": ZERO + t, "kind": "phase", "name": n} for t, n in ((34, "evaluate"), (40, "save"))
     ]
     return sorted(events, key=lambda event: event["t"])
+
+
+def _drift() -> dict[str, Any]:
+    said = {"kind": "number", "chance": 0.02, "ks": 0.1, "nulls_before": 0.0, "nulls_after": 0.25}
+    steady = {"column": "steady", "psi": 0.01, "moved": "no", **said}
+    gone = {"column": NASTY, "psi": 0.31, "moved": "far", **said}
+    sort_of = {"column": "class", "psi": 0.12, "moved": "some", **said}
+    return {"inputs": [steady, gone], "outputs": [sort_of]}

@@ -298,3 +298,14 @@ def test_a_very_large_run_still_makes_a_small_page(store, make_run, four):
     assert "the 100 most frequent of 500" in page
     assert "The 100 busiest of 400 workers are drawn." in page
     assert "The first 400 of 5000 columns" in page
+
+
+def test_what_has_moved_since_training_stands_farthest_first(store, make_run, binary):
+    tree = assert_sound(report_html(store, make_run(binary)))
+
+    tables = [text_of(table) for table in tree.iter("table")]
+    moved = next(text for text in tables if "that have moved" in text)
+    assert NASTY in moved
+    assert moved.index(NASTY) < moved.index("class")
+    assert "steady" not in moved
+    assert "1 of 3 columns" in text_of(tree)
