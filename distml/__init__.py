@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     )
     from distml.errors import DataError, DistmlError, MemberError, StorageError, UserError
     from distml.fit import Fit
+    from distml.fit.scoring import Evaluate
     from distml.interactive import Run, run
     from distml.job import Job, Resources, Result, RunContext
+    from distml.predict import Predict
     from distml.runs.bundle import load
 
 __all__ = [
@@ -44,9 +46,11 @@ __all__ = [
     "DataError",
     "DistmlError",
     "Encoder",
+    "Evaluate",
     "Fit",
     "Job",
     "MemberError",
+    "Predict",
     "Resources",
     "Result",
     "Run",
@@ -81,8 +85,10 @@ _HOMES = {
     ),
     "distml.errors": ("DataError", "DistmlError", "MemberError", "StorageError", "UserError"),
     "distml.fit": ("Fit",),
+    "distml.fit.scoring": ("Evaluate",),
     "distml.interactive": ("Run", "run"),
     "distml.job": ("Job", "Resources", "Result", "RunContext"),
+    "distml.predict": ("Predict",),
     "distml.runs.bundle": ("load",),
 }  # fmt: skip
 """Module → the public names that live there."""
