@@ -118,11 +118,11 @@ def _threshold(
     at: float, flagged: int, hits: np.ndarray, cost: tuple[float, float]
 ) -> dict[str, Any]:
     true, positives = int(hits[flagged]), int(hits[-1])
-    precision, recall = true / flagged if flagged else 0.0, true / positives if positives else 0.0
     return {
         "threshold": at,
-        "precision": precision,
-        "recall": recall,
+        # Of nothing flagged, no share is right or wrong; 0 would draw a fall that is none.
+        "precision": true / flagged if flagged else None,
+        "recall": true / positives if positives else 0.0,
         "f1": 2 * true / (flagged + positives) if flagged + positives else 0.0,
         "flagged": flagged,
         "cost": cost[0] * (flagged - true) + cost[1] * (positives - true),

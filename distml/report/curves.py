@@ -158,7 +158,14 @@ def thresholds(of_set: Mapping[str, Any]) -> list[Figure]:
     told = of_set["thresholds"]
     rows, best = told["rows"], told.get("best")
     series = [
-        (name, [(row["threshold"], row[key], _at(row, name, key)) for row in rows])
+        (
+            name,
+            [
+                (row["threshold"], row[key], _at(row, name, key))
+                for row in rows
+                if row[key] is not None
+            ],
+        )
         for name, key in (("precision", "precision"), ("recall", "recall"), ("F1", "f1"))
     ]
     x = {"scale": _UNIT, "axis": axis("Threshold", "~g")}

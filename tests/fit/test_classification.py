@@ -118,7 +118,8 @@ def test_rows_of_thresholds_are_scikit_learns_scores_there(seed):
         judge = metrics.precision_recall_fscore_support(
             y, flagged, average="binary", zero_division=0
         )
-        assert [row["precision"], row["recall"], row["f1"]] == pytest.approx(judge[:3])
+        assert (row["precision"] is None) == (not flagged.any())
+        assert [row["precision"] or 0.0, row["recall"], row["f1"]] == pytest.approx(judge[:3])
         assert row["flagged"] == flagged.sum()
 
 
