@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,14 +40,12 @@ def test_an_estimate_lies_in_its_range_and_is_not_negative(costs, at):
     assert 0 <= estimate.low <= estimate.value <= estimate.high
 
 
-@settings(max_examples=30, deadline=None)
-@given(noise=st.lists(st.floats(-0.05, 0.05), min_size=4, max_size=4))
-def test_the_range_holds_the_truth_for_noisy_timings(noise):
-    costs = [1e-4 * n * (1 + e) for n, e in zip(SIZES, noise, strict=True)]
+@pytest.mark.parametrize("spread", [0.01, 0.03])
+def test_the_range_holds_the_truth_in_nine_of_ten_noisy_timings(spread):
+    noise = np.random.default_rng(0).normal(1, spread, size=(100, len(SIZES)))
+    estimates = [expect(SIZES, 1e-4 * np.multiply(SIZES, drawn), 64_000) for drawn in noise]
 
-    estimate = expect(SIZES, costs, 64_000)
-
-    assert estimate.low <= 6.4 <= estimate.high
+    assert sum(found.low <= 6.4 <= found.high for found in estimates) >= 90
 
 
 def test_more_rows_never_cost_less():

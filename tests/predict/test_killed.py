@@ -93,6 +93,7 @@ def in_this_process(bundle, data, out):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_killed_and_run_again_it_does_what_is_missing_to_the_same_bytes(tmp_path, bundle, data):
     driver = begin(tmp_path, bundle, data)
     while driver.poll() is None and len(parts(tmp_path)) < 3:

@@ -76,6 +76,7 @@ def test_a_check_that_fails_itself_is_a_problem(here, no_ray, capfd, monkeypatch
     assert "problem  memory         cannot be checked (ZeroDivisionError" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_ray_is_started_and_runs_a_task(here):
     assert doctor._ray().state == "ok"
 
