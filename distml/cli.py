@@ -24,7 +24,13 @@ from distml.runs.record import new_run_id
 from distml.runs.store import RunStore
 from distml.terminal import job_help, record_text, runs_text
 from distml.verbs.follow import INTERRUPTED, fail, see_through, width
-from distml.verbs.options import detach_option, on_option, run_argument, storage_option
+from distml.verbs.options import (
+    detach_option,
+    on_option,
+    run_argument,
+    run_id_option,
+    storage_option,
+)
 
 __all__ = ["cli", "main"]
 
@@ -107,7 +113,7 @@ def cli(ctx: click.Context) -> None:
 @click.argument("line", nargs=-1, type=click.UNPROCESSED, metavar="")
 @on_option
 @storage_option
-@click.option("--run-id", metavar="NAME", help="Name of the run; made up otherwise.")
+@run_id_option
 @detach_option
 @click.option("--help", "ask", is_flag=True, help="Show this, and the job's parameters.")
 @click.pass_context

@@ -20,7 +20,14 @@ from distml.runs.storage import absolute_uri
 from distml.runs.store import RunStore
 from distml.terminal import table
 from distml.verbs.follow import see_through, width
-from distml.verbs.options import detach_option, on_option, storage_option
+from distml.verbs.options import (
+    check_option,
+    detach_option,
+    on_option,
+    run_id_option,
+    storage_option,
+    trust_option,
+)
 
 __all__ = ["command", "drift_text", "named"]
 
@@ -34,17 +41,11 @@ _INDENT = "  "
 @click.argument("data", nargs=-1, required=True)
 @click.option("--metric", multiple=True, metavar="SCORER", help="scikit-learn's name; repeatable.")
 @click.option("--slice", "slices", multiple=True, metavar="COLUMN", help="Score by value, too.")
-@click.option(
-    "--check",
-    type=click.Choice(["strict", "warn"]),
-    default="strict",
-    show_default=True,
-    help="What to do about a model that is not as it was saved.",
-)
-@click.option("--trust", is_flag=True, help="Load what can run code, such as pickles.")
+@check_option
+@trust_option
 @on_option
 @storage_option
-@click.option("--run-id", metavar="NAME", help="Name of the run; made up otherwise.")
+@run_id_option
 @detach_option
 def command(
     bundle: str,

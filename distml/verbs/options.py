@@ -2,7 +2,15 @@
 
 import click
 
-__all__ = ["detach_option", "on_option", "run_argument", "storage_option"]
+__all__ = [
+    "check_option",
+    "detach_option",
+    "on_option",
+    "run_argument",
+    "run_id_option",
+    "storage_option",
+    "trust_option",
+]
 
 storage_option = click.option(
     "--storage",
@@ -23,6 +31,23 @@ detach_option = click.option(
     "--detach", is_flag=True, help="Start it, print the run's name and return."
 )
 """Whether to wait: `detach`."""
+
+run_id_option = click.option("--run-id", metavar="NAME", help="Name of the run; made up otherwise.")
+"""What to call the run: `run_id`."""
+
+check_option = click.option(
+    "--check",
+    type=click.Choice(["strict", "warn"]),
+    default="strict",
+    show_default=True,
+    help="What to do about a model that is not as it was saved.",
+)
+"""How strict to be with a saved model: `check`."""
+
+trust_option = click.option(
+    "--trust", is_flag=True, help="Load what can run code, such as pickles."
+)
+"""Whether a saved model may run code: `trust`."""
 
 run_argument = click.argument("run")
 """Which run: `run`, its name, an unmistakable part of it, or `last`."""

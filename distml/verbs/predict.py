@@ -13,7 +13,14 @@ from distml.launch.launcher import LaunchRequest, launcher
 from distml.runs.record import new_run_id
 from distml.runs.storage import absolute_uri
 from distml.verbs.follow import see_through
-from distml.verbs.options import detach_option, on_option, storage_option
+from distml.verbs.options import (
+    check_option,
+    detach_option,
+    on_option,
+    run_id_option,
+    storage_option,
+    trust_option,
+)
 
 __all__ = ["command"]
 
@@ -26,17 +33,11 @@ _JOB = Path(__file__).parents[1] / "predict" / "job.py"
 @click.option("--out", required=True, metavar="URI", help="Folder for the predictions.")
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Column to put beside; repeatable.")
 @click.option("--cpus", type=click.IntRange(min=1), help="Shards at a time; all CPUs otherwise.")
-@click.option(
-    "--check",
-    type=click.Choice(["strict", "warn"]),
-    default="strict",
-    show_default=True,
-    help="What to do about a model that is not as it was saved.",
-)
-@click.option("--trust", is_flag=True, help="Load what can run code, such as pickles.")
+@check_option
+@trust_option
 @on_option
 @storage_option
-@click.option("--run-id", metavar="NAME", help="Name of the run; made up otherwise.")
+@run_id_option
 @detach_option
 def command(
     bundle: str,
