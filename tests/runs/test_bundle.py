@@ -1,4 +1,3 @@
-import hashlib
 import io
 import json
 import os
@@ -43,7 +42,6 @@ from sklearn.tree import DecisionTreeClassifier
 from distml.data import Encoder
 from distml.errors import DataError, StorageError, UserError
 from distml.runs.bundle import Model, load, save_model
-from distml.runs.manifest import seal
 from distml.runs.model_file import dump_estimator, load_estimator
 from distml.runs.wheel import own_wheel
 
@@ -224,21 +222,8 @@ class Poison:
         return (os.system, (f"touch {self.file}",))
 
 
-def reseal(folder: Path, **changes: Any) -> None:
-    """Write a manifest that is right for changed files, as whoever wants to harm us would."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest.pop("sha256")
-    manifest.update(changes)
-    for name in manifest["files"]:
-        content = (folder / name).read_bytes()
-        sha = hashlib.sha256(content).hexdigest()
-        manifest["files"][name] = {"sha256": sha, "bytes": len(content)}
-    manifest["sha256"] = seal(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
 @pytest.mark.parametrize("stored", ["pickle", "skops", "joblib"])
-def test_a_poisoned_pickle_does_not_run(tmp_path: Path, stored: str) -> None:
+def test_a_poisoned_pickle_does_not_run(tmp_path: Path, stored: str, reseal: Any) -> None:
     save_model(tmp_path / "m", classifier(LogisticRegression()))
     (tmp_path / "m" / "estimator.skops").write_bytes(pickle.dumps(Poison(tmp_path / "harm")))
     part = {"file": "estimator.skops", "stored": stored}
@@ -434,7 +419,7 @@ def test_a_folder_without_a_bundle_is_refused(any_uri: str) -> None:
         load(any_uri)
 
 
-def test_a_bundle_of_a_later_version_is_refused(tmp_path: Path) -> None:
+def test_a_bundle_of_a_later_version_is_refused(tmp_path: Path, reseal: Any) -> None:
     save_model(tmp_path, classifier(LogisticRegression()))
     reseal(tmp_path, format_version=3)
     with pytest.raises(UserError, match="from a later distml; upgrade"):

@@ -57,21 +57,6 @@ def bundle(tmp_path):
     return tmp_path / "m"
 
 
-def rewrite(folder, **changes):
-    """A manifest that is right for changed files, as another writer would have it."""
-    import hashlib
-
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest.pop("sha256")
-    manifest.update(changes)
-    for name in manifest["files"]:
-        content = (folder / name).read_bytes()
-        sha = hashlib.sha256(content).hexdigest()
-        manifest["files"][name] = {"sha256": sha, "bytes": len(content)}
-    manifest["sha256"] = seal(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
 def flip(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -124,8 +109,8 @@ def test_what_is_no_manifest_is_refused_however_one_checks(bundle, text):
 
 
 @pytest.mark.parametrize("check", ["strict", "warn"])
-def test_a_bundle_of_a_later_format_is_refused_however_one_checks(bundle, check):
-    rewrite(bundle, format_version=3)
+def test_a_bundle_of_a_later_format_is_refused_however_one_checks(bundle, check, reseal):
+    reseal(bundle, format_version=3)
     refused(bundle, UserError, "from a later distml; upgrade this one", check=check)
 
 
@@ -138,28 +123,28 @@ def test_a_bundle_of_the_former_format_still_loads(bundle):
     assert load(bundle).predict(TABLE).shape == (80,)
 
 
-def test_another_version_is_refused_or_said(bundle):
+def test_another_version_is_refused_or_said(bundle, reseal):
     manifest = json.loads((bundle / "manifest.json").read_text())
     needed = {**manifest["requires"], "scikit-learn": "1.2.3", "lightgbm": "4.0"}
-    rewrite(bundle, requires=needed)
+    reseal(bundle, requires=needed)
     words = r"needs scikit-learn 1\.2\.3 \(here .*\), lightgbm 4\.0 \(here none\); .*pip install -r"
     refused(bundle, UserError, words)
     with pytest.warns(BundleWarning, match=words):
         assert load(bundle, check="warn").predict(TABLE).shape == (80,)
 
 
-def test_versions_are_looked_at_before_anything_is_built(bundle):
+def test_versions_are_looked_at_before_anything_is_built(bundle, reseal):
     (bundle / "estimator.skops").write_bytes(b"made by a version that writes otherwise")
-    rewrite(bundle, requires={"scikit-learn": "0.1"})
+    reseal(bundle, requires={"scikit-learn": "0.1"})
     refused(bundle, UserError, r"needs scikit-learn 0\.1")
 
 
-def test_predictions_that_changed_are_refused_or_said(bundle):
+def test_predictions_that_changed_are_refused_or_said(bundle, reseal):
     # Another model in its place, with a manifest to match: no hash shows it.
     contrary = model()
     contrary.estimator.coef_ *= -1
     (bundle / "estimator.skops").write_bytes(dump_estimator(contrary.estimator)[1])
-    rewrite(bundle)
+    reseal(bundle)
     words = r"golden rows are predicted otherwise .*\(prediction of row \d+ is '.*', it was '.*'\)"
     refused(bundle, DataError, words)
     with pytest.warns(BundleWarning, match=words):
@@ -176,21 +161,21 @@ class Poison:
 
 
 @pytest.mark.parametrize("check", ["strict", "warn"])
-def test_a_pickle_does_not_run_however_one_checks(bundle, tmp_path, check):
+def test_a_pickle_does_not_run_however_one_checks(bundle, tmp_path, check, reseal):
     (bundle / "estimator.pickle").write_bytes(pickle.dumps(Poison(tmp_path / "harm")))
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["files"]["estimator.pickle"] = {}
     part = {"file": "estimator.pickle", "stored": "pickle"}
-    rewrite(bundle, parts={**manifest["parts"], "estimator": part}, files=manifest["files"])
+    reseal(bundle, parts={**manifest["parts"], "estimator": part}, files=manifest["files"])
     refused(bundle, UserError, r"estimator\.pickle: .* trust=True", check=check)
     assert not (tmp_path / "harm").exists()
 
 
-def test_python_counts_for_a_pickle(tmp_path):
+def test_python_counts_for_a_pickle(tmp_path, reseal):
     save_model(tmp_path, model(KNeighborsClassifier()), golden=TABLE)
     load(tmp_path, trust=True)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    rewrite(tmp_path, requires={**manifest["requires"], "python": "3.4.1"})
+    reseal(tmp_path, requires={**manifest["requires"], "python": "3.4.1"})
     refused(tmp_path, UserError, r"needs python 3\.4\.1 \(here ", trust=True)
 
 
