@@ -106,8 +106,9 @@ def _terminable() -> Iterator[None]:
 
 
 def _stop(handle: JobHandle) -> None:
-    click.echo("\nstopping; Ctrl-C again to kill", err=True)
     try:
+        # Inside, because whoever reads this may press Ctrl-C before the next line is reached.
+        click.echo("\nstopping; Ctrl-C again to kill", err=True)
         handle.stop()
     except KeyboardInterrupt:
         handle.stop(grace_s=0.0)
