@@ -114,6 +114,7 @@ def check(folder: Path, undisturbed, kills: int) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_killed_fit_goes_on_with_what_is_missing(tmp_path, undisturbed):
     kill_once(tmp_path, after_units=6)
     assert not (tmp_path / "model").exists()
@@ -133,6 +134,7 @@ def test_killed_again_and_again_it_ends_with_the_same_model(tmp_path, undisturbe
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_finished_fit_fits_nothing_again(finished, undisturbed):
     once = (finished / "fits").read_text()
     assert len(once.splitlines()) == SLEEPERS

@@ -207,7 +207,7 @@ def test_the_number_of_a_dead_driver_is_not_stopped_when_another_has_it(terminal
     ("signum", "code", "status"),
     [
         (signal.SIGINT, 130, RunStatus.STOPPED),
-        (signal.SIGTERM, 143, RunStatus.STOPPED),
+        pytest.param(signal.SIGTERM, 143, RunStatus.STOPPED, marks=pytest.mark.slow),
         pytest.param(signal.SIGKILL, 137, RunStatus.FAILED, marks=pytest.mark.slow),
     ],
 )
