@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.utils._param_validation import StrOptions
 
@@ -38,6 +38,23 @@ class Planned(BaseEstimator):
 
     _own_constraints: ClassVar = {"on_error": [StrOptions({"raise", "drop"})]}
 
+    def fit_copies(self, sets: Sequence[tuple[str, Any, Any]]) -> list[Self]:
+        """Fit a clone to each of several sets of rows, such as folds, all their fits in one queue.
+
+        Args:
+            sets: Name, `X` of shape (n_samples, n_features) and `y` of shape (n_samples,) of each.
+
+        Returns:
+            The fitted clones, in the order of `sets`.
+
+        Raises:
+            MemberError: members failed; the fits of other sets finished.
+        """
+        units = [_copy(self, *each) for each in sets]
+        fitted: list[Self] = []
+        self._run(_gathered(units, fitted))
+        return fitted
+
     def _carry_out(self, make_plan: Callable[[View], Plan], X: Any, y: Any) -> None:
         """Fit by a plan over `X` and `y`, or hand the plan to the ensemble around this one.
 
@@ -51,14 +68,31 @@ class Planned(BaseEstimator):
             # Where validation left X as it was, the plan goes on with rows of the shared matrix.
             view = replace(request.view, y=y) if X is request.X else View(X, y)
             request.plan = make_plan(view)
-            return
+        else:
+            self._run(make_plan(View(X, y)))
+
+    def _run(self, plan: Plan) -> None:
         units = active_units()
         executor = InlineExecutor(units) if session.is_inline() else RayExecutor(units)
         try:
             with _shown():
-                Schedule(executor, Keys(units), _plan_of).run(self, make_plan(View(X, y)))
+                Schedule(executor, Keys(units), _plan_of).run(self, plan)
         finally:
             executor.close()
+
+
+def _copy(ensemble: BaseEstimator, name: str, X: Any, y: Any) -> Unit:
+    """A clone and its rows as a unit; `fold 2 of 5` is a part of `cross-validation`."""
+    member, _, part = name.partition(", ")
+    return Unit(member=member, part=part, estimator=clone(ensemble), view=View(X, y))
+
+
+def _gathered(units: Sequence[Unit], fitted: list[Any]) -> Plan:
+    """Put what is fitted into the list, or raise the first of the errors."""
+    for outcome in (yield units):
+        if outcome.error is not None:
+            raise outcome.error
+        fitted.append(outcome.value)
 
 
 @contextmanager

@@ -188,15 +188,16 @@ class Fit:
         """What takes further fits, where it is asked for."""
         found: dict[str, Any] = {"cross_validation": None, "learning_curve": None}
         given = (trial.question, trial.recipe, trial.parts, trial.columns)
+        seconds = clock.seconds["encode"] + clock.seconds["fit"]
         if self.cross_validation is not None:
             with clock.phase("cross-validate"):
                 found["cross_validation"] = cross_validate(
-                    *given, folds=self.cross_validation, emit=clock.emit
+                    *given, folds=self.cross_validation, emit=clock.emit, seconds=seconds
                 )
         if self.learning_curve:
             with clock.phase("learning curve"):
                 found["learning_curve"] = learning_curve(
-                    *given, sizes=self.learning_curve, emit=clock.emit
+                    *given, sizes=self.learning_curve, emit=clock.emit, seconds=seconds
                 )
         return found
 

@@ -34,10 +34,20 @@ def cross_validate(
     *,
     folds: int,
     emit: Emit,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
     """Score the recipe on each fold of the training rows, learnt from the others.
 
     Folds of a classification have the same share of each class.
+
+    Args:
+        question: What is predicted.
+        recipe: What to fit.
+        parts: The rows.
+        columns: The features.
+        folds: How many.
+        emit: Reports events.
+        seconds: What the recipe took to fit on all training rows, if that is known.
 
     Returns:
         `folds`, and `scores` of each scorer: `folds`, their `mean` and `std`.
@@ -57,7 +67,8 @@ def cross_validate(
         for number, test in enumerate(left_out, start=1)
     ]
     rows = parts.features("train", columns)
-    done = carry_out(refits, recipe, rows, y, question.metrics, emit)
+    expected = _expected(refits, len(y), seconds)
+    done = carry_out(refits, recipe, rows, y, question.metrics, emit, seconds=expected)
     each = {name: [scores["left out"][name] for scores in done] for name in question.metrics}
     return {"folds": folds, "scores": {name: _spread(values) for name, values in each.items()}}
 
@@ -76,6 +87,7 @@ def learning_curve(
     *,
     sizes: Sequence[float] | bool,
     emit: Emit,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
     """Score the recipe, by the first scorer, learnt from more and more of the training rows.
 
@@ -89,6 +101,7 @@ def learning_curve(
         columns: The features.
         sizes: Numbers of rows, or shares of all training rows up to 1.0; `True` for five shares.
         emit: Reports events.
+        seconds: What the recipe took to fit on all training rows, if that is known.
 
     Returns:
         `metric`, `rows`, and scores of each size: `train`, and `sets` by name.
@@ -112,13 +125,21 @@ def learning_curve(
     ]
     rows = pa.concat_tables([parts.features(name, columns) for name in y])
     labels, metric = np.concatenate(list(y.values())), question.metrics[0]
-    done = carry_out(refits, recipe, rows, labels, [metric], emit)
+    expected = _expected(refits, len(order), seconds)
+    done = carry_out(refits, recipe, rows, labels, [metric], emit, seconds=expected)
     return {
         "metric": metric,
         "rows": counts,
         "train": [scores["train"][metric] for scores in done],
         "sets": {name: [scores[name][metric] for scores in done] for name in parts.tests},
     }
+
+
+def _expected(refits: Sequence[Refit], num_rows: int, seconds: float | None) -> float | None:
+    """Seconds of all refits, in proportion to the rows they learn from."""
+    if seconds is None:
+        return None
+    return seconds * sum(len(refit.train) for refit in refits) / num_rows
 
 
 def check_sizes(sizes: Sequence[float] | bool) -> None:

@@ -20,12 +20,12 @@ import pyarrow.types as pt
 from threadpoolctl import threadpool_limits
 
 from distml.data import ShardedDataset
-from distml.errors import DistmlError, StorageError
+from distml.errors import StorageError
 from distml.predict.folder import KEY, Folder
 from distml.runs.bundle import Model, load
 from distml.runs.model_file import reachable
 
-__all__ = ["BLOCK_ROWS", "Predicted", "Work", "attempt_shard", "load_model", "predict_shard"]
+__all__ = ["BLOCK_ROWS", "Work", "load_model", "predict_shard"]
 
 BLOCK_ROWS = 1 << 14
 """Rows that are encoded and predicted at once."""
@@ -50,25 +50,16 @@ class Work:
     """Where predictions go."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Predicted:
-    """A shard that is done."""
-
-    index: int
-    """Which."""
-    seconds: float
-    """Wall time."""
-
-
-def predict_shard(work: Work, index: int) -> Predicted:
+def predict_shard(work: Work, index: int, cpus: int | None = None) -> float:
     """Predict a shard and put its file.
 
     Args:
         work: model, rows, folder.
         index: place of the shard in the data.
+        cpus: what it may use; it uses one.
 
     Returns:
-        What it took.
+        Seconds of wall time.
 
     Raises:
         DataError: the shard cannot be read, or is not what the model reads.
@@ -83,19 +74,7 @@ def predict_shard(work: Work, index: int) -> Predicted:
         except OSError as error:
             raise StorageError(f"{path}: cannot be written ({error}); make room there") from error
         work.folder.put(index, path)
-    return Predicted(index=index, seconds=time.perf_counter() - started)
-
-
-def attempt_shard(work: Work, index: int) -> Predicted | DistmlError:
-    """Predict a shard in a worker; an error comes back as a value that survives the journey."""
-    try:
-        return predict_shard(work, index)
-    except DistmlError as error:
-        return error
-    except Exception as error:
-        shard = work.data.shards[index]
-        said = " ".join(str(error).split())
-        return DistmlError(f"{shard.path}: predicting failed ({type(error).__name__}: {said})")
+    return time.perf_counter() - started
 
 
 @functools.lru_cache(maxsize=1)

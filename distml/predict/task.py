@@ -11,13 +11,13 @@ from typing import Literal
 
 from pyarrow import fs
 
+from distml import spread
 from distml.data import ShardedDataset
 from distml.data.location import locate
 from distml.errors import UserError
 from distml.job import Result, RunContext
 from distml.predict.folder import Folder
-from distml.predict.shard import BLOCK_ROWS, Work, load_model
-from distml.predict.spread import predict_shards
+from distml.predict.shard import BLOCK_ROWS, Work, load_model, predict_shard
 from distml.runs.bundle import Model
 from distml.runs.manifest import bundle_hash
 
@@ -114,10 +114,10 @@ class Predict:
         def started(index: int) -> None:
             context.emit("unit_started", unit=work.folder.name(index), member="shard")
 
-        for done in predict_shards(work, missing, started):
-            context.emit(
-                "unit_done",
-                unit=work.folder.name(done.index),
-                member="shard",
-                seconds=done.seconds,
-            )
+        shards = work.data.shards
+        task = spread.Work(
+            do=predict_shard, shared=work, name=lambda index: f"{shards[index].path}: predicting"
+        )
+        for index, seconds in spread.spread(task, missing, started):
+            name = work.folder.name(index)
+            context.emit("unit_done", unit=name, member="shard", seconds=seconds)

@@ -24,6 +24,7 @@ from xgboost import XGBClassifier, XGBRegressor
 import distml.ensemble as ours
 from distml import session
 from distml.errors import MemberError
+from distml.runs.units import UnitStore, use_units
 
 pytestmark = pytest.mark.ray
 
@@ -331,3 +332,24 @@ def test_a_fitted_ensemble_is_cloned_unfitted():
     copy = clone(mine)
     assert copy.get_params()["on_error"] == "drop"
     assert not hasattr(copy, "estimators_")
+
+
+def test_copies_fitted_in_one_queue_are_what_each_is_alone(tmp_path):
+    parts = [np.arange(start, len(X), 3) for start in range(3)]
+    sets = [(f"part {n} of 3", X[rows], Y[rows]) for n, rows in enumerate(parts)]
+    alone = [fitted_with_one_thread(nested(ours), *rows) for _, *rows in sets]
+    with session.inline(), use_units(UnitStore(tmp_path)) as store:
+        nested(ours).fit(*sets[0][1:])
+    kept = set(store.keys())
+    with use_units(store):
+        together = nested(ours).fit_copies(sets)
+    for model, expected in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(predictions(model, X), predictions(expected, X))
+    # What was fitted alone is found in the queue.
+    assert len(set(store.keys())) == 3 * len(kept)
+
+
+def test_of_copies_in_one_queue_one_that_fails_is_named(tmp_path):
+    bag = ours.BaggingClassifier(LogisticRegression(), 2)
+    with session.inline(), pytest.raises(MemberError, match="2 of 2 members failed"):
+        bag.fit_copies([("good", X, Y), ("bad", np.full_like(X, np.nan), Y)])

@@ -13,13 +13,16 @@ from sklearn.preprocessing import StandardScaler
 
 from distml import session
 from distml.data import fold_rows
-from distml.ensemble import BaggingRegressor
+from distml.ensemble import BaggingClassifier, BaggingRegressor
 from distml.errors import DataError, MemberError
+from distml.fit import refit
+from distml.fit.evaluate import scores
 from distml.fit.evaluation import Question
 from distml.fit.left_out import left_out_scores
 from distml.fit.recipe import Recipe
 from distml.fit.tables import Labels, Parts
 from distml.fit.validation import cross_validate, learning_curve
+from distml.runs.events import use_events
 from distml.runs.units import UnitStore, use_units
 
 COLUMNS = ["a", "b"]
@@ -48,8 +51,12 @@ def recipe(estimator):
 
 
 class Events(list):
+    def __init__(self):
+        self.workers = []
+
     def __call__(self, kind, **fields):
         self.append((kind, fields.get("unit"), fields.get("cached")))
+        self.workers.append((kind, fields.get("worker")))
 
 
 @pytest.mark.parametrize(
@@ -178,3 +185,69 @@ def test_what_an_ensemble_knows_of_rows_left_out_is_its_validation():
     found = left_out_scores(bag, X[:, 0] + y, ["r2"])
     assert found["BaggingRegressor"]["r2"] == pytest.approx(bag.oob_score_)
     assert left_out_scores(LinearRegression().fit(X, y), y, ["r2"]) == {}
+
+
+def folds_of(estimator, store, **options):
+    given, events = parts(classes=True), Events()
+    with use_units(store):
+        found = cross_validate(
+            question(given, "roc_auc"), recipe(estimator), given, COLUMNS, folds=3, emit=events,
+            **options,
+        )  # fmt: skip
+    return found, events
+
+
+@pytest.mark.ray
+def test_folds_in_workers_score_the_same_and_are_kept_under_the_same_keys(tmp_path):
+    forest = RandomForestClassifier(5, n_jobs=-1)
+    with session.inline():
+        here, _ = folds_of(forest, UnitStore(tmp_path / "here"))
+    there, events = folds_of(forest, UnitStore(tmp_path / "there"), seconds=1e9)
+    assert there == here
+    assert sorted(UnitStore(tmp_path / "there").keys()) == sorted(
+        UnitStore(tmp_path / "here").keys()
+    )
+    assert "driver" not in [worker for kind, worker in events.workers if kind == "unit_done"]
+
+
+def test_folds_of_an_ensemble_put_their_fits_into_one_queue(tmp_path):
+    bag, store = BaggingClassifier(LogisticRegression(), 4), UnitStore(tmp_path)
+    given, seen = parts(classes=True), []
+    with session.inline(), use_units(store), use_events(lambda kind, **_: seen.append(kind)):
+        asked = question(given, "roc_auc")
+        found = cross_validate(asked, recipe(bag), given, COLUMNS, folds=3, emit=Events())
+    # All is planned before anything starts.
+    assert seen[:12] == ["plan"] * 12
+    assert seen.count("unit_done") == 12
+    X, y, one = given.features("train", COLUMNS), given.y("train"), recipe(bag)
+    test = fold_rows(len(y), 3, 0, strata=y)[0]
+    train = np.setdiff1d(np.arange(len(y)), test)
+    with session.inline():
+        alone = one.anew().fit(X.take(pa.array(train)), y[train])
+    expected = scores(["roc_auc"], alone.predict(X.take(pa.array(test))), y[test])
+    assert found["scores"]["roc_auc"]["folds"][0] == expected["roc_auc"]
+
+
+def test_no_more_matrices_are_there_at_once_than_memory_is_planned_for(monkeypatch):
+    given, seen = parts(classes=True), []
+    monkeypatch.setattr(refit, "_MOST_COPIES", 1.5)
+    bag = BaggingClassifier(LogisticRegression(), 1)
+    with session.inline(), use_events(lambda kind, **_: seen.append(kind)):
+        asked = question(given, "roc_auc")
+        cross_validate(asked, recipe(bag), given, COLUMNS, folds=3, emit=Events())
+    assert "".join(kind[5] if kind != "plan" else "p" for kind in seen) == "ppsdsdpsd"
+
+
+def test_an_estimator_with_workers_of_its_own_is_fitted_by_the_driver(tmp_path):
+    with session.inline():
+        assert not refit._has_workers(make_pipeline(StandardScaler(), LogisticRegression()))
+    assert refit._has_workers(make_pipeline(Networked(num_workers=2)))
+    assert not refit._has_workers(Networked(num_workers=1))
+
+
+class Networked(LinearRegression):
+    """Stands for a network."""
+
+    def __init__(self, num_workers=1):
+        super().__init__()
+        self.num_workers = num_workers

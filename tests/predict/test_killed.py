@@ -131,7 +131,7 @@ def test_over_ray_and_in_this_process_files_are_the_same(tmp_path, bundle, data)
     ("number", "words"),
     [
         (666, r"predicting failed \(ZeroDivisionError: no such luck\)$"),
-        (667, r"the worker that predicted it died .*fewer CPUs"),
+        (667, r"predicting failed, its worker died .*fewer CPUs"),
     ],
     ids=["error", "death"],
 )

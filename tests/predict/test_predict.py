@@ -219,7 +219,7 @@ def test_a_half_written_folder_does_not_open(tmp_path, bundle, data, monkeypatch
 
     run(bundle, data, tmp_path / "out")
     (tmp_path / "out" / "part-00001.parquet").unlink()
-    monkeypatch.setattr("distml.predict.spread.predict_shard", fail)
+    monkeypatch.setattr("distml.predict.task.predict_shard", fail)
     with pytest.raises(DataError, match="out of luck"):
         run(bundle, data, tmp_path / "out")
     with pytest.raises(DataError, match="half-written"):

@@ -1,0 +1,143 @@
+"""Pieces of work spread over processes: this one, one after another, or Ray's workers.
+
+The one decision: a piece is a Ray task, and only as many are handed out as can run, so that a
+thousand pieces wait here and not in Ray. A worker that dies, most often for want of memory, has its
+piece done again by another, twice at the most; what it had finished stays. Work that would be over
+before Ray has started is done here.
+"""
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import joblib
+from threadpoolctl import threadpool_limits
+
+from distml import session
+from distml.errors import DistmlError
+
+__all__ = ["Work", "spread"]
+
+_RETRIES = 2
+
+_BRIEF_S = 10.0
+"""Less than this on one process is over by the time Ray and its workers are there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What is done with each piece."""
+
+    do: Callable[[Any, Any, int | None], Any]
+    """`do(shared, piece, cpus)`, a function of a module. `cpus` is what it may use; `None`: it runs
+    in this process, as it is."""
+    shared: Any
+    """What all pieces need; it is sent once."""
+    name: Callable[[Any], str]
+    """What is being done with a piece, for an error: `part-7: predicting`."""
+    most_cpus: float = 1
+    """CPUs that a piece can use, where there are fewer pieces than CPUs."""
+
+
+def spread(
+    work: Work,
+    pieces: Sequence[Any],
+    started: Callable[[Any], None],
+    *,
+    seconds: float | None = math.inf,
+) -> Iterator[tuple[Any, Any]]:
+    """Do the work.
+
+    Args:
+        work: What is done.
+        pieces: With what.
+        started: Is told of each piece when it begins.
+        seconds: What all of it is expected to take one after another; `None`: unknown, so the first
+            piece is done here and tells.
+
+    Yields:
+        Each piece that is done and what came of it, in the order in which they end.
+
+    Raises:
+        DistmlError: a piece failed in a worker; what runs beside it is stopped.
+        Exception: what `do` raises in this process.
+    """
+    left = 0.0 if seconds is None else seconds
+    for count, piece in enumerate(pieces):
+        if left >= _BRIEF_S and not session.is_inline():
+            yield from _over_ray(work, pieces[count:], started)
+            return
+        started(piece)
+        begun = time.perf_counter()
+        value = work.do(work.shared, piece, None)
+        left = (time.perf_counter() - begun) * (len(pieces) - count - 1)
+        yield piece, value
+
+
+def attempt(work: Work, shared: Any, piece: Any, cpus: int) -> Any:
+    """Do a piece in a worker; an error comes back as a value that survives the journey."""
+    try:
+        with (
+            threadpool_limits(cpus),
+            joblib.parallel_config(backend="threading", n_jobs=cpus),
+        ):
+            return work.do(shared, piece, cpus)
+    except DistmlError as error:
+        return error
+    except Exception as error:
+        said = " ".join(str(error).split())
+        return DistmlError(f"{work.name(piece)} failed ({type(error).__name__}: {said})")
+
+
+def _over_ray(
+    work: Work, pieces: Sequence[Any], started: Callable[[Any], None]
+) -> Iterator[tuple[Any, Any]]:
+    session.connect()
+    import ray
+
+    most, cpus = _room(ray, work, len(pieces))
+    remote = ray.remote(attempt).options(num_cpus=cpus, max_retries=_RETRIES)
+    shared, waiting = ray.put(work.shared), deque(pieces)
+    shell = replace(work, shared=None)
+    running: dict[Any, Any] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < most:
+                piece = waiting.popleft()
+                started(piece)
+                running[remote.remote(shell, shared, piece, cpus)] = piece
+            (done, *_), _ = ray.wait(list(running), num_returns=1)
+            piece = running.pop(done)
+            yield piece, _opened(ray, done, work.name(piece))
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+
+
+def _room(ray: Any, work: Work, num_pieces: int) -> tuple[int, int]:
+    """How many pieces run at once, and the CPUs of each."""
+    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    num_cpus = max(1, int(min(sum(nodes), session.limits().num_cpus or math.inf)))
+    cpus = max(1, int(min(num_cpus // num_pieces, max(nodes), work.most_cpus)))
+    return num_cpus // cpus, cpus
+
+
+def _opened(ray: Any, reference: Any, name: str) -> Any:
+    """What a worker gave back.
+
+    Raises:
+        DistmlError: it failed, or died again and again.
+    """
+    try:
+        outcome = ray.get(reference)
+    except ray.exceptions.RayError as error:
+        said = str(error).strip().splitlines()[0]
+        raise DistmlError(
+            f"{name} failed, its worker died ({said}); fewer CPUs leave more memory for each"
+        ) from error
+    if isinstance(outcome, DistmlError):
+        raise outcome
+    return outcome
