@@ -24,7 +24,8 @@ from distml.fit.leaderboard import models, size_bytes
 from distml.fit.predictions import Predictions
 from distml.fit.scoring_set import Answers, LabelledSet
 from distml.job import Result, RunContext
-from distml.runs.bundle import Model, load
+from distml.runs.bundle import Model, load_once
+from distml.runs.manifest import MANIFEST
 from distml.runs.paths import RunPaths
 from distml.runs.profile import profile
 from distml.runs.storage import open_storage
@@ -69,8 +70,9 @@ class Evaluate:
             StorageError: the run's storage is full or refuses.
         """
         context.emit("phase", name="read")
-        model = load(self.bundle, check=self.check, trust=self.trust)
-        sets = list(self._open(model))
+        identity = hashlib.sha256(self._manifest()).hexdigest()
+        model = load_once(str(self.bundle), identity, self.check, trust=self.trust)
+        sets = list(self._open(identity))
         context.emit("phase", name="evaluate")
         answers = {each.name: each.answers() for each in sets}
         question, entries = self._question(model, context.seed), {}
@@ -102,15 +104,23 @@ class Evaluate:
             },
         )
 
-    def _open(self, model: Model) -> Iterator[LabelledSet]:
+    def _manifest(self) -> bytes:
+        """What names the model's files, or nothing, which loading has better words for."""
+        try:
+            return open_storage(self.bundle).read(MANIFEST)
+        except FileNotFoundError:
+            return b""
+
+    def _open(self, identity: str) -> Iterator[LabelledSet]:
         """All sets, so that a mistake in the last is found before the first is predicted."""
-        identity = hashlib.sha256(open_storage(self.bundle).read("manifest.json")).hexdigest()
         for name, uri in self.sets.items():
             yield LabelledSet(
                 name=name,
                 data=ShardedDataset.open(uri),
-                model=model,
+                bundle=str(self.bundle),
                 identity=identity,
+                check=self.check,
+                trust=self.trust,
                 slices=tuple(self.slices),
             )
 

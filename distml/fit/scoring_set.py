@@ -12,15 +12,17 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
+from distml import spread
 from distml.data import ShardedDataset
 from distml.errors import DataError
 from distml.fit.predictions import BLOCK_ROWS, fewer_threads
+from distml.runs.bundle import load_once
 from distml.runs.events import emit
 from distml.runs.model import Model, table_from
 from distml.runs.strict_json import to_json
@@ -79,10 +81,14 @@ class LabelledSet:
     """What to call it."""
     data: ShardedDataset
     """The rows."""
-    model: Model
-    """Who predicts them."""
+    bundle: str
+    """Where the model is that predicts them."""
     identity: str
     """What tells the model from others: the hash of its manifest."""
+    check: Literal["strict", "warn"] = "strict"
+    """How to check it; see `load`."""
+    trust: bool = False
+    """Whether it may run code."""
     slices: Sequence[str] = ()
     """Columns to keep for slices."""
 
@@ -95,6 +101,11 @@ class LabelledSet:
         self.data.select(self._columns)
         if not self.data.num_rows:
             raise DataError(f"set {self.name!r} has no rows: {self.data.uri}; give some")
+
+    @property
+    def model(self) -> Model:
+        """Who predicts them."""
+        return load_once(self.bundle, self.identity, self.check, trust=self.trust)
 
     @property
     def _columns(self) -> list[str]:
@@ -110,9 +121,10 @@ class LabelledSet:
         shards = [i for i, shard in enumerate(self.data.shards) if shard.num_rows]
         stored = dict(self._stored(shards))
         emit("plan", units=len(shards), cached=len(stored))
+        missing = [index for index in shards if index not in stored]
         with fewer_threads(self.data.num_rows):
-            parts = [stored[i] if i in stored else self._predicted(i) for i in shards]
-        return Answers.merged(parts)
+            found = {**stored, **dict(self._predicted(missing))}
+        return Answers.merged([found[index] for index in shards])
 
     def _stored(self, shards: Sequence[int]) -> Iterator[tuple[int, Answers]]:
         """The shards that the run's store has the answers for."""
@@ -123,22 +135,25 @@ class LabelledSet:
             with contextlib.suppress(KeyError):
                 yield index, units.get(self._key(index))
 
-    def _predicted(self, index: int) -> Answers:
-        """Predict a shard, and store what is kept of it."""
-        name = f"{self.name}, shard {index + 1} of {len(self.data.shards)}"
-        unit = {
-            "unit": name,
-            "member": self.name,
-            "worker": f"{socket.gethostname()}:{os.getpid()}",
-        }
-        emit("unit_started", **unit, cpus=1)
-        started, units = time.perf_counter(), active_units()
-        answers = Answers.merged(list(self._blocks(index)))
-        seconds = time.perf_counter() - started
-        if units is not None:
-            units.put(self._key(index), answers, {"unit": name, "seconds": seconds})
-        emit("unit_done", **unit, seconds=seconds, peak_bytes=0, cached=False)
-        return answers
+    def _predicted(self, shards: Sequence[int]) -> Iterator[tuple[int, Answers]]:
+        """Predict shards, and store what is kept of each."""
+        units = active_units()
+        work = spread.Work(
+            do=_predict, shared=self, name=lambda index: f"{self._unit(index)}: predicting"
+        )
+
+        def started(index: int) -> None:
+            emit("unit_started", unit=self._unit(index), member=self.name, cpus=1)
+
+        for index, (answers, told) in spread.spread(work, shards, started, seconds=None):
+            unit = {"unit": self._unit(index), "seconds": told["seconds"]}
+            if units is not None:
+                units.put(self._key(index), answers, unit)
+            emit("unit_done", **{**told, **unit}, member=self.name, peak_bytes=0, cached=False)
+            yield index, answers
+
+    def _unit(self, index: int) -> str:
+        return f"{self.name}, shard {index + 1} of {len(self.data.shards)}"
 
     def _key(self, index: int) -> str:
         shard = self.data.shards[index]
@@ -159,7 +174,8 @@ class LabelledSet:
         """Every how many rows one is sampled."""
         return -(-self.data.num_rows // _SAMPLED_ROWS)
 
-    def _blocks(self, index: int) -> Iterator[Answers]:
+    def blocks(self, index: int) -> Iterator[Answers]:
+        """Predict a shard, block by block."""
         first = 0
         for block in self.data.iter_blocks(index, self._columns, num_rows=BLOCK_ROWS):
             yield self._of_block(block, first)
@@ -219,3 +235,13 @@ class LabelledSet:
                 )
         codes = np.array([known[value] for value in values], dtype=np.int64)
         return codes[np.asarray(encoded.indices)]
+
+
+def _predict(
+    labelled: LabelledSet, index: int, cpus: int | None = None
+) -> tuple[Answers, dict[str, Any]]:
+    """What is kept of a shard, and what to say of its prediction; on as many CPUs as there are."""
+    started = time.perf_counter()
+    answers = Answers.merged(list(labelled.blocks(index)))
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    return answers, {"worker": worker, "seconds": time.perf_counter() - started}

@@ -6,7 +6,6 @@ add up their trees in the order in which threads end. Shards run beside each oth
 holds a block of rows with its matrix, and the predictions of one row group.
 """
 
-import functools
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -22,10 +21,9 @@ from threadpoolctl import threadpool_limits
 from distml.data import ShardedDataset
 from distml.errors import StorageError
 from distml.predict.folder import KEY, Folder
-from distml.runs.bundle import Model, load
-from distml.runs.model_file import reachable
+from distml.runs.bundle import Model, load_once
 
-__all__ = ["BLOCK_ROWS", "Work", "load_model", "predict_shard"]
+__all__ = ["BLOCK_ROWS", "Work", "predict_shard"]
 
 BLOCK_ROWS = 1 << 14
 """Rows that are encoded and predicted at once."""
@@ -66,7 +64,7 @@ def predict_shard(work: Work, index: int, cpus: int | None = None) -> float:
         StorageError: the folder cannot be written, or the disk for temporary files is full.
     """
     started = time.perf_counter()
-    model = load_model(work.bundle, work.folder.bundle, work.check, trust=work.trust)
+    model = load_once(work.bundle, work.folder.bundle, work.check, trust=work.trust)
     with threadpool_limits(1), tempfile.TemporaryDirectory(prefix="distml-predict-") as here:
         path = Path(here, work.folder.name(index))
         try:
@@ -75,29 +73,6 @@ def predict_shard(work: Work, index: int, cpus: int | None = None) -> float:
             raise StorageError(f"{path}: cannot be written ({error}); make room there") from error
         work.folder.put(index, path)
     return time.perf_counter() - started
-
-
-@functools.lru_cache(maxsize=1)
-def load_model(uri: str, bundle: str, check: Literal["strict", "warn"], *, trust: bool) -> Model:
-    """Load the model, once in each process, set to one thread.
-
-    Args:
-        uri: where it is.
-        bundle: its hash, so that a process that lives on notices a new model in the same place.
-        check: see `load`.
-        trust: see `load`.
-
-    Returns:
-        The model.
-
-    Raises:
-        UserError: it is refused.
-    """
-    model = load(uri, check=check, trust=trust)
-    for part in reachable([model.estimator, model.encoder]):
-        if getattr(part, "__dict__", {}).get("n_jobs") is not None:
-            part.n_jobs = 1
-    return model
 
 
 def _schema(model: Model, work: Work, index: int) -> pa.Schema:

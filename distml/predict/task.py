@@ -17,8 +17,8 @@ from distml.data.location import locate
 from distml.errors import UserError
 from distml.job import Result, RunContext
 from distml.predict.folder import Folder
-from distml.predict.shard import BLOCK_ROWS, Work, load_model, predict_shard
-from distml.runs.bundle import Model
+from distml.predict.shard import BLOCK_ROWS, Work, predict_shard
+from distml.runs.bundle import Model, load_once
 from distml.runs.manifest import bundle_hash
 
 __all__ = ["Predict"]
@@ -58,7 +58,7 @@ class Predict:
         """
         context.emit("phase", name="look")
         bundle = bundle_hash(self.bundle)
-        model = load_model(self.bundle, bundle, self.check, trust=self.trust)
+        model = load_once(self.bundle, bundle, self.check, trust=self.trust)
         work = self._work(model, bundle)
         num_shards = len(work.data.shards)
         work.folder.begin()

@@ -7,6 +7,7 @@ and refused unless the caller trusts it, however he checks.
 """
 
 import base64
+import functools
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from distml.runs.card import card_text, signature
 from distml.runs.golden import dump_golden, what_differs
 from distml.runs.manifest import MANIFEST, Complain, read_files, read_manifest, write_manifest
 from distml.runs.model import Model
-from distml.runs.model_file import dump_estimator, load_estimator
+from distml.runs.model_file import dump_estimator, load_estimator, reachable
 from distml.runs.profile import profile
 from distml.runs.provenance import library_versions
 from distml.runs.requirements import requirements, requirements_text, what_is_missing
@@ -28,7 +29,7 @@ from distml.runs.storage import open_storage, shown
 from distml.runs.strict_json import dumps
 from distml.runs.wheel import own_wheel
 
-__all__ = ["BundleWarning", "Model", "load", "save_model"]
+__all__ = ["BundleWarning", "Model", "load", "load_once", "save_model"]
 
 _GOLDEN = "golden.arrow"
 _PROFILED_ROWS = 10_000
@@ -126,6 +127,29 @@ def load(
                 "; install its requirements.txt, or give check='warn' to go on"
             )
         )
+    return model
+
+
+@functools.lru_cache(maxsize=1)
+def load_once(uri: str, identity: str, check: Literal["strict", "warn"], *, trust: bool) -> Model:
+    """Load a model once in each process, set to one thread: there its rows are spread instead.
+
+    Args:
+        uri: where it is.
+        identity: its hash, so that a process that lives on notices a new model in the same place.
+        check: see `load`.
+        trust: see `load`.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: it is refused.
+    """
+    model = load(uri, check=check, trust=trust)
+    for part in reachable([model.estimator, model.encoder]):
+        if getattr(part, "__dict__", {}).get("n_jobs") is not None:
+            part.n_jobs = 1
     return model
 
 

@@ -20,7 +20,7 @@ from distml.data import Encoder, ShardedDataset
 from distml.errors import DataError, UserError
 from distml.job import Resources, RunContext
 from distml.predict import Predict, shard
-from distml.runs.bundle import BundleWarning, Model, load, save_model
+from distml.runs.bundle import BundleWarning, Model, load, load_once, save_model
 
 N = 300
 
@@ -242,7 +242,7 @@ def test_no_more_rows_than_a_block_are_predicted_at_once(tmp_path, bundle, data,
 
 
 def test_the_model_runs_on_one_thread(bundle):
-    model = shard.load_model(bundle, "any", "strict", trust=False)
+    model = load_once(bundle, "any", "strict", trust=False)
     assert model.estimator.n_jobs == 1
 
 
@@ -369,7 +369,7 @@ def test_a_run_that_failed_is_resumed_from_anywhere(
 
 def test_bytes_do_not_depend_on_the_process(tmp_path, bundle, data):
     run(bundle, data, tmp_path / "one")
-    shard.load_model.cache_clear()
+    load_once.cache_clear()
     run(bundle, data, tmp_path / "two")
     prints = [
         hashlib.sha256(b"".join(files(tmp_path / name).values())).hexdigest()
