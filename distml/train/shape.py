@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+import numpy.typing as npt
+
 from distml.errors import UserError
 
-__all__ = ["KINDS", "Field", "Kind", "Shape"]
+__all__ = ["KINDS", "Field", "Kind", "Scale", "Shape"]
 
 Kind = Literal["numbers", "categories", "array", "sequence", "tokens"]
 
@@ -48,6 +51,27 @@ class Field:
     def __str__(self) -> str:
         named = f" ({', '.join(self.columns[:3])}{', ...' if self.columns[3:] else ''})"
         return self.kind + (named if self.columns else "")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scale:
+    """Where the numbers of a field lie and how far they spread, to be standardised by.
+
+    Arrays of shape (d,) for `numbers`, (channels,) for a `sequence`, (1,) for an `array`.
+    """
+
+    mean: npt.NDArray[np.float64]
+    """Means of what is there; 0 where nothing is."""
+    std: npt.NDArray[np.float64]
+    """Standard deviations, divided by n; 1 where all numbers are the same."""
+
+    def pooled(self) -> "Scale":
+        """One mean and deviation for all columns, as of columns with equally many numbers."""
+        mean = self.mean.mean()
+        square = (self.std**2 + (self.mean - mean) ** 2).mean()
+        return Scale(
+            mean=np.full_like(self.mean, mean), std=np.full_like(self.std, np.sqrt(square) or 1.0)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
