@@ -15,6 +15,7 @@ from distml.job import Result, RunContext
 from distml.machine import MemoryWatch
 from distml.runs.plans import earlier_runs, plan_key, save_plan
 from distml.runs.strict_json import dumps
+from distml.runs.units import use_units
 from distml.start import Start
 
 __all__ = ["observed", "write_plan"]
@@ -44,7 +45,8 @@ def write_plan(start: Start, path: str) -> None:
         resources=start.job.resources,
         emit=lambda kind, **fields: None,
     )
-    plan: dict[str, Any] = {"format": 1, "job": record.job_name, **make_plan(context)}
+    with use_units(start.units or store.units):
+        plan: dict[str, Any] = {"format": 1, "job": record.job_name, **make_plan(context)}
     plan["earlier"] = earlier_runs(
         store, record.job_name, start.source, record.parameters, plan["rows"]
     )

@@ -10,7 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import joblib
@@ -19,12 +19,12 @@ from threadpoolctl import threadpool_limits
 from distml import session
 from distml.errors import DistmlError
 
-__all__ = ["Work", "spread"]
+__all__ = ["BRIEF_S", "Work", "spread"]
+
+BRIEF_S = 10.0
+"""Less than this on one process is over by the time Ray and its workers are there."""
 
 _RETRIES = 2
-
-_BRIEF_S = 10.0
-"""Less than this on one process is over by the time Ray and its workers are there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +67,7 @@ def spread(
     """
     left = 0.0 if seconds is None else seconds
     for count, piece in enumerate(pieces):
-        if left >= _BRIEF_S and not session.is_inline():
+        if left >= BRIEF_S and not session.is_inline():
             yield from _over_ray(work, pieces[count:], started)
             return
         started(piece)
@@ -77,19 +77,19 @@ def spread(
         yield piece, value
 
 
-def attempt(work: Work, shared: Any, piece: Any, cpus: int) -> Any:
+def attempt(do: Callable[..., Any], shared: Any, piece: Any, cpus: int, name: str) -> Any:
     """Do a piece in a worker; an error comes back as a value that survives the journey."""
     try:
         with (
             threadpool_limits(cpus),
             joblib.parallel_config(backend="threading", n_jobs=cpus),
         ):
-            return work.do(shared, piece, cpus)
+            return do(shared, piece, cpus)
     except DistmlError as error:
         return error
     except Exception as error:
         said = " ".join(str(error).split())
-        return DistmlError(f"{work.name(piece)} failed ({type(error).__name__}: {said})")
+        return DistmlError(f"{name} failed ({type(error).__name__}: {said})")
 
 
 def _over_ray(
@@ -101,14 +101,14 @@ def _over_ray(
     most, cpus = _room(ray, work, len(pieces))
     remote = ray.remote(attempt).options(num_cpus=cpus, max_retries=_RETRIES)
     shared, waiting = ray.put(work.shared), deque(pieces)
-    shell = replace(work, shared=None)
     running: dict[Any, Any] = {}
     try:
         while waiting or running:
             while waiting and len(running) < most:
                 piece = waiting.popleft()
                 started(piece)
-                running[remote.remote(shell, shared, piece, cpus)] = piece
+                task = remote.remote(work.do, shared, piece, cpus, work.name(piece))
+                running[task] = piece
             (done, *_), _ = ray.wait(list(running), num_returns=1)
             piece = running.pop(done)
             yield piece, _opened(ray, done, work.name(piece))

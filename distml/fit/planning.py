@@ -2,8 +2,8 @@
 
 One decision: the task itself is run on a few sizes of sample, and each kind of fit and each phase
 gets a growth curve of its own (see `growth`); the fits are then laid out over the CPUs as the
-schedule would. What is asked of more rows than were measured is a range, not a number. Units that
-the storage has already are not taken off.
+schedule would. What is asked of more rows than were measured is a range, not a number. Fits that
+the storage has already are named, and take no time.
 
 Refuses what cannot run here: data or a peak that this machine's memory cannot hold.
 """
@@ -12,8 +12,11 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Protocol
 
+from distml import spread
 from distml.data import ShardedDataset
 from distml.errors import DataError, DistmlError, UserError
 from distml.fit.growth import Estimate, expect, makespan, total
@@ -32,12 +35,23 @@ _START = Estimate(7.0, 4.0, 12.0)
 _LINEAR = (1.0,)
 
 
-def plan_fit(task: Any, context: RunContext, *, budget_s: float = 30.0) -> dict[str, Any]:
+class Stored(Protocol):
+    """Counts fits that need not be done."""
+
+    def __call__(self, *, has_members: bool) -> Mapping[str, int]:
+        """Kind of fit → how many are stored."""
+
+
+def plan_fit(
+    task: Any, context: RunContext, *, stored: Stored | None = None, budget_s: float = 30.0
+) -> dict[str, Any]:
     """Measure a `Fit` on samples and say what all of it would take.
 
     Args:
         task: The `Fit`.
         context: Of the run that is planned; nothing is written there.
+        stored: Counts the fits of each kind that need not be done; told whether the estimator has
+            members. `None`: there are none.
         budget_s: Seconds the samples may take; those of the first three sizes may exceed it.
 
     Returns:
@@ -59,8 +73,11 @@ def plan_fit(task: Any, context: RunContext, *, budget_s: float = 30.0) -> dict[
     own_bytes, shared_bytes = standing_bytes()
     samples = _samples(replace(task, data=dataset), rows, context, budget_s)
     num_cpus = context.resources.num_cpus or host["cpus"]
-    plan = draw_up(samples, rows, num_cpus, own_bytes=own_bytes, shared_bytes=shared_bytes)
+    draw = partial(draw_up, samples, rows, num_cpus, own_bytes=own_bytes, shared_bytes=shared_bytes)
+    plan = draw()
     _check_memory("it takes at least", plan["memory"]["peak_bytes"]["low"], memory_bytes)
+    if stored is not None and samples[-1].fits:
+        plan = draw(stored=stored(has_members=samples[-1].has_members))
     return {
         "rows": rows,
         "columns": len(columns.schema.names) - 1,
@@ -76,6 +93,7 @@ def draw_up(
     rows: int,
     num_cpus: int,
     *,
+    stored: Mapping[str, int] = MappingProxyType({}),
     own_bytes: int = 0,
     shared_bytes: int = 0,
 ) -> dict[str, Any]:
@@ -85,6 +103,7 @@ def draw_up(
         samples: What was measured, the smallest first; at least one.
         rows: Rows of the run.
         num_cpus: CPUs the fits are spread over.
+        stored: Kind of fit → how many need not be done.
         own_bytes: Memory of a process that has the libraries loaded and no data.
         shared_bytes: What the driver holds and other processes are counted for.
 
@@ -97,8 +116,8 @@ def draw_up(
     peaks = {kind: _of_kind(samples, rows, kind, "peak_bytes", _LINEAR) for kind in kinds}
     phases = {name: _of_phase(samples, rows, name) for name in last.phases}
     stages = _stages(last)
-    fits = _laid_out(stages, seconds, num_cpus)
-    start = _START if kinds else Estimate(0.0, 0.0, 0.0)
+    fits = _laid_out(list(_without(stages, stored)), seconds, num_cpus)
+    start = _START if _needs_ray(last, fits) else Estimate(0.0, 0.0, 0.0)
     beside = _beside(samples, rows, stages, peaks, num_cpus=num_cpus, own_bytes=own_bytes)
     driver = _expect(samples, rows, lambda sample: sample.driver_bytes - shared_bytes, _LINEAR)
     memory = total([driver, *beside])
@@ -108,6 +127,7 @@ def draw_up(
             {
                 "fit": kind,
                 "units": count,
+                "stored": min(count, stored.get(kind, 0)),
                 "rows": round(_mean_rows(last, kind) * rows / last.rows),
                 "seconds": asdict(seconds[kind]),
                 "peak_bytes": asdict(peaks[kind]),
@@ -202,6 +222,20 @@ def _stages(sample: Sample) -> list[list[str]]:
     for fit in sample.fits:
         stages[fit.stage].append(fit.kind)
     return [stages[stage] for stage in sorted(stages)]
+
+
+def _without(stages: Sequence[Sequence[str]], stored: Mapping[str, int]) -> Iterator[Sequence[str]]:
+    """Kinds of the fits of each stage that are left to do."""
+    left = Counter(stored)
+    for stage in stages:
+        done = Counter(stage) & left
+        left -= done
+        yield list((Counter(stage) - done).elements())
+
+
+def _needs_ray(sample: Sample, fits: Estimate) -> bool:
+    """Refits alone are done in the driver where that is sooner."""
+    return sample.has_members or fits.value >= spread.BRIEF_S
 
 
 def _laid_out(

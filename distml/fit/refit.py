@@ -7,6 +7,7 @@ the fits of all their members into one queue, each of them a unit by itself; tho
 estimator go to processes of their own, where that is worth it.
 """
 
+import contextlib
 import math
 import os
 import socket
@@ -25,7 +26,7 @@ from distml.fit.recipe import Recipe
 from distml.runs.provenance import library_versions
 from distml.runs.units import active_units, digest, unit_key
 
-__all__ = ["Refit", "carry_out"]
+__all__ = ["Refit", "Refits", "carry_out"]
 
 Scores = Mapping[str, Mapping[str, float | None]]
 """Name of a set → scorer → score."""
@@ -53,34 +54,93 @@ class Refit:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Task:
-    """What all refits share."""
+class Refits:
+    """Fits of one recipe on several choices of rows, each scored on others."""
 
     recipe: Recipe
-    """Unfitted."""
+    """What is fitted anew for each; encoder included, which must not see other rows."""
     rows: pa.Table
+    """All rows that they name."""
     y: np.ndarray
+    """Array of shape (n_rows,)."""
     metrics: Sequence[str]
+    """scikit-learn's scorer names."""
+    each: Sequence[Refit]
+    """They."""
     config: Mapping[str, Any] = field(default_factory=sklearn.get_config)
+    """scikit-learn's."""
 
-    def keys(self, refits: Sequence[Refit]) -> list[str]:
-        content = [_FORMAT, self.rows, self.y, self.recipe, list(self.metrics), library_versions()]
-        common = digest(content)
-        return [
-            unit_key(kind="refit", common=common, train=refit.train, tests=dict(refit.tests))
-            for refit in refits
+    @property
+    def are_one_queue(self) -> bool:
+        """Whether the recipe is an ensemble of ours, which can be fitted on all of them at once."""
+        return hasattr(self.recipe.estimator, "fit_copies")
+
+    def kept(self) -> tuple[list[str | None], dict[int, "_Done"]]:
+        """Key of each, and what former runs have kept: its place → what came of it."""
+        store = active_units()
+        if store is None:
+            return [None] * len(self.each), {}
+        keys, found = self._keys(), {}
+        for place, key in enumerate(keys):
+            with contextlib.suppress(KeyError):
+                found[place] = _Done(scores=store.get(key), cached=True)
+        return list(keys), found
+
+    def waves(self, places: Sequence[int]) -> Iterator[Sequence[int]]:
+        """The places in groups whose matrices may exist at one time."""
+        wave: list[int] = []
+        num_rows, most = 0, _MOST_COPIES * self.rows.num_rows
+        for place in places:
+            num_rows += len(self.each[place].train)
+            if wave and num_rows > most:
+                yield wave
+                wave, num_rows = [], len(self.each[place].train)
+            wave.append(place)
+        if wave:
+            yield wave
+
+    def fit_wave(self, wave: Sequence[int]) -> list[Recipe]:
+        """Fit an ensemble of ours at some places, the fits of all its members in one queue."""
+        recipes = [self.recipe.anew() for _ in wave]
+        sets = [
+            (self.each[place].name, *self._training_data(recipe, self.each[place]))
+            for place, recipe in zip(wave, recipes, strict=True)
         ]
+        estimator: Any = self.recipe.estimator
+        pairs = zip(recipes, estimator.fit_copies(sets), strict=True)
+        return [replace(recipe, estimator=fitted) for recipe, fitted in pairs]
 
-    def training_data(self, recipe: Recipe, refit: Refit) -> tuple[Any, np.ndarray]:
+    def fit_one(self, place: int, cpus: int | None = None) -> "_Done":
+        """Fit and score one; in a worker if it is told how many CPUs it may use."""
+        started, recipe = time.perf_counter(), self.recipe.anew()
+        worker = _HERE if cpus is None else f"{socket.gethostname()}:{os.getpid()}"
+        if cpus is not None:
+            _cap_jobs(recipe.estimator, cpus)
+        with sklearn.config_context(**self.config):
+            recipe.train(*self._training_data(recipe, self.each[place]))
+            scored = self.scored(recipe, place)
+        return _Done(scores=scored, seconds=time.perf_counter() - started, worker=worker)
+
+    def scored(self, fitted: Recipe, place: int) -> Scores:
+        """Scores of the recipe fitted at a place."""
+        return {
+            name: scores(self.metrics, fitted.predict(self.rows.take(pa.array(test))), self.y[test])
+            for name, test in self.each[place].tests.items()
+        }
+
+    def _training_data(self, recipe: Recipe, refit: Refit) -> tuple[Any, np.ndarray]:
         """The matrix and labels that a refit learns from; fits the recipe's encoder."""
         y = self.y[refit.train]
         return recipe.learn(self.rows.take(pa.array(refit.train)), y), y
 
-    def scores(self, fitted: Recipe, refit: Refit) -> Scores:
-        return {
-            name: scores(self.metrics, fitted.predict(self.rows.take(pa.array(test))), self.y[test])
-            for name, test in refit.tests.items()
-        }
+    def _keys(self) -> list[str]:
+        recipe = self.recipe.anew()
+        content = [_FORMAT, self.rows, self.y, recipe, list(self.metrics), library_versions()]
+        common = digest(content)
+        return [
+            unit_key(kind="refit", common=common, train=refit.train, tests=dict(refit.tests))
+            for refit in self.each
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,25 +154,14 @@ class _Done:
 
 
 def carry_out(
-    refits: Sequence[Refit],
-    recipe: Recipe,
-    rows: pa.Table,
-    y: np.ndarray,
-    metrics: Sequence[str],
-    emit: Callable[..., None],
-    *,
-    seconds: float | None = None,
+    refits: Refits, emit: Callable[..., None], *, seconds: float | None = None
 ) -> list[Scores]:
     """Fit and score each, or find what a former run has kept.
 
     Args:
         refits: What to fit.
-        recipe: What is fitted anew for each; encoder included, which must not see other rows.
-        rows: All rows that refits name.
-        y: Array of shape (n_rows,).
-        metrics: scikit-learn's scorer names.
         emit: Reports plan and units as events.
-        seconds: What all refits are expected to take one after another, if that is known.
+        seconds: What all are expected to take one after another, if that is known.
 
     Returns:
         Scores of each, in their order.
@@ -121,111 +170,58 @@ def carry_out(
         MemberError: members of an ensemble failed.
         StorageError: the storage is full or refuses.
     """
-    task = _Task(recipe=recipe.anew(), rows=rows, y=y, metrics=list(metrics))
-    store = active_units()
-    keys: Sequence[str | None] = [None] * len(refits) if store is None else task.keys(refits)
-    done = {place: found for place, key in enumerate(keys) if (found := _kept(key)) is not None}
-    together = hasattr(task.recipe.estimator, "fit_copies")
     # An ensemble of ours reports its members, which would count twice inside of a unit.
-    report = _silent if together else emit
-    report("plan", units=len(refits), cached=len(done))
+    report = _silent if refits.are_one_queue else emit
+    keys, done = refits.kept()
+    report("plan", units=len(keys), cached=len(done))
     for place, found in done.items():
-        report("unit_done", **_told(refits[place], found))
-    missing = [place for place in range(len(refits)) if place not in done]
-    for place, found in _fitted(task, refits, missing, report, seconds, together=together):
+        report("unit_done", **_told(refits.each[place], found))
+    store, missing = active_units(), [place for place in range(len(keys)) if place not in done]
+    fitted = (
+        _together(refits, missing)
+        if refits.are_one_queue
+        else _apart(refits, missing, report, seconds)
+    )
+    for place, found in fitted:
         key = keys[place]
         if store is not None and key is not None:
-            store.put(key, found.scores, {"member": refits[place].name})
-        report("unit_done", **_told(refits[place], found))
+            store.put(key, found.scores, {"member": refits.each[place].name})
+        report("unit_done", **_told(refits.each[place], found))
         done[place] = found
-    return [done[place].scores for place in range(len(refits))]
+    return [done[place].scores for place in range(len(keys))]
 
 
-def _kept(key: str | None) -> _Done | None:
-    store = active_units()
-    if store is None or key is None:
-        return None
-    try:
-        return _Done(scores=store.get(key), cached=True)
-    except KeyError:
-        return None
-
-
-def _fitted(
-    task: _Task,
-    refits: Sequence[Refit],
-    places: Sequence[int],
-    report: Callable[..., None],
-    seconds: float | None,
-    *,
-    together: bool,
-) -> Iterator[tuple[int, _Done]]:
-    """Fit those at some places; gives each as soon as it is scored."""
-    if together:
-        yield from _together(task, refits, places)
-        return
-
-    def started(place: int) -> None:
-        name = refits[place].name
-        report("unit_started", unit=name, member=name, rows=len(refits[place].train), cpus=1)
-
-    given = (task, list(refits))
-    if _has_workers(task.recipe.estimator):
-        # Its own workers would wait for CPUs that a refit holds.
-        for place in places:
-            started(place)
-            yield place, _refit(given, place)
-        return
-    work = spread.Work(
-        do=_refit, shared=given, name=lambda place: refits[place].name, most_cpus=math.inf
-    )
-    yield from spread.spread(work, places, started, seconds=seconds)
-
-
-def _refit(given: tuple[_Task, Sequence[Refit]], place: int, cpus: int | None = None) -> _Done:
-    """Fit and score one; in a worker if it is told how many CPUs it may use."""
-    task, refits = given
-    started, recipe = time.perf_counter(), task.recipe.anew()
-    worker = _HERE if cpus is None else f"{socket.gethostname()}:{os.getpid()}"
-    if cpus is not None:
-        _cap_jobs(recipe.estimator, cpus)
-    with sklearn.config_context(**task.config):
-        recipe.train(*task.training_data(recipe, refits[place]))
-        scored = task.scores(recipe, refits[place])
-    return _Done(scores=scored, seconds=time.perf_counter() - started, worker=worker)
-
-
-def _together(
-    task: _Task, refits: Sequence[Refit], places: Sequence[int]
-) -> Iterator[tuple[int, _Done]]:
-    """Fit an ensemble of ours on all of them, the fits of all members in one queue."""
-    for wave in _waves(refits, places, _MOST_COPIES * task.rows.num_rows):
-        recipes = [task.recipe.anew() for _ in wave]
-        sets = [
-            (refits[place].name, *task.training_data(recipe, refits[place]))
-            for place, recipe in zip(wave, recipes, strict=True)
-        ]
-        fitted = task.recipe.estimator.fit_copies(sets)
-        for place, recipe, estimator in zip(wave, recipes, fitted, strict=True):
+def _together(refits: Refits, places: Sequence[int]) -> Iterator[tuple[int, _Done]]:
+    for wave in refits.waves(places):
+        for place, fitted in zip(wave, refits.fit_wave(wave), strict=True):
             started = time.perf_counter()
-            scored = task.scores(replace(recipe, estimator=estimator), refits[place])
+            scored = refits.scored(fitted, place)
             yield place, _Done(scores=scored, seconds=time.perf_counter() - started)
 
 
-def _waves(
-    refits: Sequence[Refit], places: Sequence[int], most_rows: int
-) -> Iterator[Sequence[int]]:
-    """The places in groups whose matrices may exist at one time."""
-    wave: list[int] = []
-    num_rows = 0
-    for place in places:
-        num_rows += len(refits[place].train)
-        if wave and num_rows > most_rows:
-            yield wave
-            wave, num_rows = [], len(refits[place].train)
-        wave.append(place)
-    if wave:
-        yield wave
+def _apart(
+    refits: Refits, places: Sequence[int], report: Callable[..., None], seconds: float | None
+) -> Iterator[tuple[int, _Done]]:
+    """Fit each by itself; gives each as soon as it is scored."""
+
+    def started(place: int) -> None:
+        refit = refits.each[place]
+        names = {"unit": refit.name, "member": refit.name}
+        report("unit_started", **names, rows=len(refit.train), cpus=1)
+
+    if _has_workers(refits.recipe.estimator):
+        # Its own workers would wait for CPUs that a refit holds.
+        for place in places:
+            started(place)
+            yield place, refits.fit_one(place)
+        return
+    work = spread.Work(
+        do=Refits.fit_one,
+        shared=refits,
+        name=lambda place: refits.each[place].name,
+        most_cpus=math.inf,
+    )
+    yield from spread.spread(work, places, started, seconds=seconds)
 
 
 def _cap_jobs(estimator: Any, cpus: int) -> None:

@@ -25,8 +25,9 @@ from threadpoolctl import threadpool_limits
 
 from distml.job import Result, RunContext
 from distml.runs.events import use_events
+from distml.runs.units import use_units
 
-__all__ = ["FitCost", "Sample", "measure", "resident_bytes", "standing_bytes"]
+__all__ = ["FitCost", "Sample", "kind_of", "measure", "resident_bytes", "standing_bytes"]
 
 _WATCH_S = 0.01
 _STATM = Path("/proc/self/statm")
@@ -44,9 +45,11 @@ class FitCost:
     stage: int
     """Fits of a stage wait for all of the former one."""
     seconds: float
-    """Wall time on one thread."""
+    """What it takes on one thread."""
     peak_bytes: int
     """Memory it added at its peak."""
+    phase: str = "fit"
+    """What it is part of; further phases than `fit` refit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +61,7 @@ class Sample:
     phases: Mapping[str, float]
     """Phase → seconds of it that were no fit of a member."""
     fits: tuple[FitCost, ...]
-    """Every fit of a member; empty for an estimator that is no ensemble of ours."""
+    """Every fit of a member, and every refit of an estimator that is no ensemble of ours."""
     driver_bytes: int
     """Memory of the process at its peak outside of those fits."""
     matrix_bytes: int
@@ -70,6 +73,11 @@ class Sample:
     def seconds(self) -> float:
         """All of it."""
         return sum(self.phases.values()) + sum(fit.seconds for fit in self.fits)
+
+    @property
+    def has_members(self) -> bool:
+        """Whether the estimator is, or has in it, an ensemble of ours."""
+        return any(fit.phase == "fit" for fit in self.fits)
 
 
 def measure(task: Any, rows: int, context: RunContext, *, one_thread: bool) -> Sample:
@@ -94,6 +102,7 @@ def measure(task: Any, rows: int, context: RunContext, *, one_thread: bool) -> S
         threadpool_limits(1) if one_thread else nullcontext(),
         recorder.watching(),
         use_events(recorder),
+        use_units(None),
     ):
         warnings.simplefilter("ignore")
         result = task.run(
@@ -148,6 +157,7 @@ class _Recorder:
         self._name, self._since = "start", time.perf_counter()
         self._stage, self._num_planned = 0, 0
         self._in_fit = False
+        self._busy, self._before, self._peak = 0.0, 0, 0
 
     def __call__(self, kind: str, **fields: Any) -> None:
         take = self._events.get(kind)
@@ -173,8 +183,11 @@ class _Recorder:
 
     def _watch(self, stop: threading.Event) -> None:
         while not stop.wait(_WATCH_S):
-            if not self._in_fit:
-                self.peak_bytes = max(self.peak_bytes, resident_bytes())
+            now = resident_bytes()
+            if self._in_fit:
+                self._peak = max(self._peak, now)
+            else:
+                self.peak_bytes = max(self.peak_bytes, now)
 
     def _phase(self, name: str, **_: Any) -> None:
         now = time.perf_counter()
@@ -188,20 +201,29 @@ class _Recorder:
         self._num_planned += units
 
     def _unit_started(self, **_: Any) -> None:
-        self._in_fit = True
+        self._busy, self._before = time.process_time(), resident_bytes()
+        self._peak, self._in_fit = 0, True
 
     def _unit_done(self, unit: str, rows: int, seconds: float, peak_bytes: int, **_: Any) -> None:
         self._in_fit = False
         self._seconds[self._name] -= seconds
+        # A refit has all threads here and one where it is spread.
+        on_one = seconds if self._name == "fit" else max(seconds, time.process_time() - self._busy)
         self.fits.append(
             FitCost(
-                kind=re.sub(r"\d+", "#", unit),
+                kind=kind_of(unit),
                 rows=rows,
                 stage=self._stage,
-                seconds=seconds,
-                peak_bytes=peak_bytes,
+                seconds=on_one,
+                peak_bytes=peak_bytes or max(0, self._peak - self._before),
+                phase=self._name,
             )
         )
+
+
+def kind_of(unit: str) -> str:
+    """Name of a unit with its numbers left out."""
+    return re.sub(r"\d+", "#", unit)
 
 
 def _single_threaded(estimator: BaseEstimator) -> BaseEstimator:

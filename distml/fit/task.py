@@ -6,9 +6,10 @@ encoder, a feature selection, a rule's two sides) is learnt from the training ro
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,16 @@ from distml.fit.former import load_former
 from distml.fit.recipe import Recipe
 from distml.fit.tables import Parts, column_names, draw_rows, read_labels, split_table
 from distml.fit.trial import Trial
-from distml.fit.validation import check_sizes, cross_validate, learning_curve
+from distml.fit.validation import (
+    check_sizes,
+    cross_validate,
+    learning_curve,
+    refits_of_curve,
+    refits_of_folds,
+)
 from distml.fit.warm import warm_recipe
 from distml.job import Result, RunContext
+from distml.runs.units import active_units
 
 __all__ = ["Fit"]
 
@@ -145,7 +153,10 @@ class Fit:
         # Only here: no run needs what a plan does.
         from distml.fit.planning import plan_fit
 
-        return plan_fit(self, context)
+        units = active_units()
+        if units is None or next(units.keys(), None) is None:
+            return plan_fit(self, context)
+        return plan_fit(self, context, stored=partial(self._stored, context.seed))
 
     def _open(self) -> ShardedDataset:
         return (
@@ -200,6 +211,23 @@ class Fit:
                     *given, sizes=self.learning_curve, emit=clock.emit, seconds=seconds
                 )
         return found
+
+    def _stored(self, seed: int, *, has_members: bool) -> Mapping[str, int]:
+        """Fits of a run that the active store has."""
+        from distml.fit.stored import survey
+
+        dataset = self._open()
+        columns = column_names(dataset, self.label, self.features)
+        parts = self._parts(dataset, columns, seed)
+        recipe = Recipe.of(self.encoder, self.selector, self.estimator, seed)
+        given = (self._question(parts, seed), recipe, parts, columns)
+        refits = []
+        if self.cross_validation is not None:
+            refits.append(refits_of_folds(*given, folds=self.cross_validation))
+        if self.learning_curve:
+            refits.append(refits_of_curve(*given, sizes=self.learning_curve))
+        rows, y = parts.features("train", columns), parts.y("train")
+        return survey(recipe, rows, y, refits, has_members=has_members)
 
 
 class _Clock:

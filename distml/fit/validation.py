@@ -14,10 +14,10 @@ from distml.data import fold_rows
 from distml.errors import UserError
 from distml.fit.evaluation import Question
 from distml.fit.recipe import Recipe
-from distml.fit.refit import Refit, carry_out
+from distml.fit.refit import Refit, Refits, carry_out
 from distml.fit.tables import Parts
 
-__all__ = ["check_sizes", "cross_validate", "learning_curve"]
+__all__ = ["check_sizes", "cross_validate", "learning_curve", "refits_of_curve", "refits_of_folds"]
 
 _SIZES = (0.1, 0.2, 0.4, 0.7, 1.0)
 _MOST_ROWS_SCORED = 20_000
@@ -55,10 +55,20 @@ def cross_validate(
     Raises:
         DataError: a class has fewer rows than there are folds.
     """
+    refits = refits_of_folds(question, recipe, parts, columns, folds=folds)
+    done = carry_out(refits, emit, seconds=_expected(refits, parts, seconds))
+    each = {name: [scores["left out"][name] for scores in done] for name in question.metrics}
+    return {"folds": folds, "scores": {name: _spread(values) for name, values in each.items()}}
+
+
+def refits_of_folds(
+    question: Question, recipe: Recipe, parts: Parts, columns: Sequence[str], *, folds: int
+) -> Refits:
+    """What is fitted for a cross-validation; see `cross_validate`."""
     y = parts.y("train")
     strata = None if question.classes is None else y
     left_out = fold_rows(len(y), folds, question.seed, strata=strata)
-    refits = [
+    each = [
         Refit(
             name=f"cross-validation, fold {number} of {folds}",
             train=np.setdiff1d(np.arange(len(y)), test, assume_unique=True),
@@ -67,10 +77,7 @@ def cross_validate(
         for number, test in enumerate(left_out, start=1)
     ]
     rows = parts.features("train", columns)
-    expected = _expected(refits, len(y), seconds)
-    done = carry_out(refits, recipe, rows, y, question.metrics, emit, seconds=expected)
-    each = {name: [scores["left out"][name] for scores in done] for name in question.metrics}
-    return {"folds": folds, "scores": {name: _spread(values) for name, values in each.items()}}
+    return Refits(recipe=recipe, rows=rows, y=y, metrics=question.metrics, each=each)
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, Any]:
@@ -106,6 +113,26 @@ def learning_curve(
     Returns:
         `metric`, `rows`, and scores of each size: `train`, and `sets` by name.
     """
+    refits = refits_of_curve(question, recipe, parts, columns, sizes=sizes)
+    done = carry_out(refits, emit, seconds=_expected(refits, parts, seconds))
+    metric = question.metrics[0]
+    return {
+        "metric": metric,
+        "rows": [len(refit.train) for refit in refits.each],
+        "train": [scores["train"][metric] for scores in done],
+        "sets": {name: [scores[name][metric] for scores in done] for name in parts.tests},
+    }
+
+
+def refits_of_curve(
+    question: Question,
+    recipe: Recipe,
+    parts: Parts,
+    columns: Sequence[str],
+    *,
+    sizes: Sequence[float] | bool,
+) -> Refits:
+    """What is fitted for a learning curve; see `learning_curve`."""
     y = {name: parts.y(name) for name in parts.rows}
     order = _drawn(y["train"], question.classes, question.seed)
     counts = _counts(_SIZES if sizes is True else sizes, len(order), question.classes)
@@ -114,7 +141,7 @@ def learning_curve(
         name: starts[name] + _thinned(np.arange(len(y[name])), question.seed)
         for name in parts.tests
     }
-    refits = [
+    each = [
         Refit(
             name=f"learning curve, {count} rows",
             # In the order they came in: folds of an ensemble may be blocks of it.
@@ -124,22 +151,15 @@ def learning_curve(
         for count in counts
     ]
     rows = pa.concat_tables([parts.features(name, columns) for name in y])
-    labels, metric = np.concatenate(list(y.values())), question.metrics[0]
-    expected = _expected(refits, len(order), seconds)
-    done = carry_out(refits, recipe, rows, labels, [metric], emit, seconds=expected)
-    return {
-        "metric": metric,
-        "rows": counts,
-        "train": [scores["train"][metric] for scores in done],
-        "sets": {name: [scores[name][metric] for scores in done] for name in parts.tests},
-    }
+    labels, metrics = np.concatenate(list(y.values())), question.metrics[:1]
+    return Refits(recipe=recipe, rows=rows, y=labels, metrics=metrics, each=each)
 
 
-def _expected(refits: Sequence[Refit], num_rows: int, seconds: float | None) -> float | None:
+def _expected(refits: Refits, parts: Parts, seconds: float | None) -> float | None:
     """Seconds of all refits, in proportion to the rows they learn from."""
     if seconds is None:
         return None
-    return seconds * sum(len(refit.train) for refit in refits) / num_rows
+    return seconds * sum(len(refit.train) for refit in refits.each) / len(parts.rows["train"])
 
 
 def check_sizes(sizes: Sequence[float] | bool) -> None:

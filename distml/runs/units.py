@@ -55,11 +55,11 @@ def unit_key(**parts: object) -> str:
 
 
 @contextlib.contextmanager
-def use_units(store: "UnitStore") -> Iterator["UnitStore"]:
+def use_units(store: "UnitStore | None") -> Iterator[Any]:
     """Make a store the one where fits are kept while the block runs, in this thread.
 
     Args:
-        store: the store.
+        store: the store; `None`: in memory only.
 
     Yields:
         The same store.

@@ -60,7 +60,8 @@ def plan_text(plan: Mapping[str, Any], columns: int) -> str:
     """
     sections = [block(dict(_facts(plan)), columns)]
     if plan["members"]:
-        fits = [_fit_row(member) for member in plan["members"]]
+        some_stored = any(member.get("stored") for member in plan["members"])
+        fits = [_fit_row(member, some_stored=some_stored) for member in plan["members"]]
         sections.append(table(fits, columns))
     sections.append(block(dict(_expectations(plan)), columns))
     return "\n\n".join(sections)
@@ -81,14 +82,18 @@ def _facts(plan: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if units:
         order = " then ".join(map(str, plan["stages"]))
         yield "fits", f"{units} on {plan['num_cpus']} CPUs: {order}"
+        stored = sum(member.get("stored", 0) for member in plan["members"])
+        if stored:
+            yield "stored", f"{stored} of these fits; they are not done again"
     else:
         yield "fits", "one, in the driver"
 
 
-def _fit_row(member: Mapping[str, Any]) -> dict[str, Any]:
+def _fit_row(member: Mapping[str, Any], *, some_stored: bool) -> dict[str, Any]:
     return {
         "fit": member["fit"],
         "units": member["units"],
+        **({"stored": member["stored"]} if some_stored else {}),
         "rows": f"{member['rows']:,}",
         "each": _time(member["seconds"]),
         "memory": _size(member["peak_bytes"]["value"]),

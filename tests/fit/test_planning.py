@@ -1,5 +1,8 @@
 """What a plan says of a job, from samples that were made up and from a real one."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -14,6 +17,7 @@ from distml.fit import Fit, planning
 from distml.fit.planning import draw_up, plan_fit, sizes
 from distml.fit.sampling import FitCost, Sample, measure, resident_bytes, standing_bytes
 from distml.job import Resources, RunContext
+from distml.runs.units import UnitStore, use_units
 
 MIB = 2**20
 
@@ -106,6 +110,81 @@ def test_fits_are_laid_out_over_the_cpus_stage_after_stage():
         ("fold #", 4, 100_000),
         ("final", 1, 100_000),
     ]
+
+
+def test_fits_that_are_stored_take_no_time():
+    samples = [
+        sample(n, [*(fit_cost("fold #", n) for _ in range(4)), fit_cost("final", n, stage=1)])
+        for n in (1000, 2000, 4000)
+    ]
+
+    plan = draw_up(samples, 100_000, 2, stored={"fold #": 2, "final": 9})
+
+    assert plan["fits_seconds"]["value"] == pytest.approx(100, rel=0.01)
+    assert plan["stages"] == [4, 1]
+    assert [(m["units"], m["stored"]) for m in plan["members"]] == [(4, 2), (1, 1)]
+
+
+def stored(plan):
+    return {m["fit"]: (m["stored"], m["units"]) for m in plan["members"]}
+
+
+def run_and_plan(task, store, then=None):
+    """Run a task with a store, then plan it or another one with it."""
+    folder = store.uri + "-run"
+    with session.inline(), use_units(store):
+        task.run(replace(context(), run_uri=folder))
+        before = sorted(store.keys())
+        task = then or task
+        plan = plan_fit(task, context(), stored=partial(task._stored, 0), budget_s=0.0)
+        # Neither samples nor the survey leave anything.
+        assert sorted(store.keys()) == before
+    return plan
+
+
+def test_a_plan_says_which_fits_the_storage_has(data, tmp_path):
+    tree, linear = ("tree", DecisionTreeClassifier()), ("linear", LogisticRegression())
+    done = fit(data, estimator=StackingClassifier([tree], cv=2), cross_validation=3)
+    asked = fit(data, estimator=StackingClassifier([tree, linear], cv=2), cross_validation=3)
+    folds = "cross-validation, fold # of #"
+
+    plan = run_and_plan(done, UnitStore(tmp_path / "units"), asked)
+
+    assert stored(plan) == {
+        "tree, all rows": (1, 1),
+        "tree, fold # of #": (2, 2),
+        "linear, all rows": (0, 1),
+        "linear, fold # of #": (0, 2),
+        "final estimator, out-of-fold predictions": (0, 1),
+        f"{folds} > tree, all rows": (3, 3),
+        f"{folds} > tree, fold # of #": (6, 6),
+        f"{folds} > linear, all rows": (0, 3),
+        f"{folds} > linear, fold # of #": (0, 6),
+        f"{folds} > final estimator, out-of-fold predictions": (0, 3),
+    }
+
+
+def test_a_job_that_ran_has_no_fits_left(data, tmp_path):
+    task = fit(data, estimator=StackingClassifier([("tree", DecisionTreeClassifier())], cv=2))
+
+    plan = run_and_plan(task, UnitStore(tmp_path / "units"))
+
+    assert {found == all_of_it for found, all_of_it in stored(plan).values()} == {True}
+    assert plan["fits_seconds"]["value"] == 0
+
+
+def test_refits_of_any_estimator_are_planned_and_found(data, tmp_path):
+    done = fit(data, cross_validation=3)
+    asked = fit(data, cross_validation=3, learning_curve=[0.5, 1.0])
+
+    plan = run_and_plan(done, UnitStore(tmp_path / "units"), asked)
+
+    assert stored(plan) == {
+        "cross-validation, fold # of #": (3, 3),
+        "learning curve, # rows": (0, 2),
+    }
+    # Brief work needs no Ray.
+    assert plan["seconds"]["value"] < 7
 
 
 def test_memory_is_the_driver_and_the_workers_with_the_largest_fits():

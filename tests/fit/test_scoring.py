@@ -188,7 +188,7 @@ def test_shards_that_were_predicted_are_not_predicted_again(folder, tmp_path):
 @pytest.mark.ray
 def test_shards_predicted_by_workers_say_the_same(folder, tmp_path, monkeypatch):
     _, here = evaluated(folder, tmp_path / "here", "same", slices=["colour"])
-    monkeypatch.setattr(spread, "_BRIEF_S", 0.0)
+    monkeypatch.setattr(spread, "BRIEF_S", 0.0)
     task = Evaluate(
         bundle=folder / "broken" / "bundle", sets={"same": folder / "same"}, slices=["colour"]
     )

@@ -58,6 +58,15 @@ def test_a_plan_says_what_would_run_what_it_needs_and_how_long():
     ):
         assert line in text
     assert "forest, fold # of #      3  200,000  12.0 s (6.0 s to 24.0 s)  1 MiB" in text
+    assert "stored" not in text.replace("4 MiB stored", "")
+
+
+def test_a_plan_says_what_is_stored():
+    [member] = PLAN["members"]
+    text = plan_text({**PLAN, "members": [{**member, "stored": 2}]}, 120)
+
+    assert "stored   2 of these fits; they are not done again" in text
+    assert "forest, fold # of #      3       2  200,000" in text
 
 
 def test_memory_that_may_run_out_is_said_so():
