@@ -32,6 +32,11 @@ class CrossFitted(Mixed):
     """An ensemble that learns from its members' predictions of rows they have not seen."""
 
     cv: Any
+    out_of_fold_: Mapping[str, Any]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what members said of training rows: a saved model shall not grow with them."""
+        return {name: v for name, v in super().__getstate__().items() if name != "out_of_fold_"}
 
     def _splits(self, view: View) -> list[tuple[np.ndarray, np.ndarray]]:
         """The folds, the same for every member, as scikit-learn takes care of by copies of `cv`."""

@@ -141,7 +141,8 @@ class PlannedSelection(CrossFitted, _BaseHeterogeneousEnsemble):
         outcomes = yield folds
         lost = check_outcomes(self, folds, outcomes)
         pool = [unit.member for unit in whole if unit.member not in lost]
-        additions = self._race(out_of_fold(folds, outcomes, splits, pool), view, weight)
+        self.out_of_fold_ = out_of_fold(folds, outcomes, splits, pool)
+        additions = self._race(self.out_of_fold_, view, weight)
         done = list(zip(folds, outcomes, strict=True))
         yield from self._fit_selected(whole, pool, additions, done, lost)
 

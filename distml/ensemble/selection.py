@@ -58,6 +58,8 @@ class SelectionClassifier(ClassifierMixin, PlannedSelection):
         member_scores_: Out-of-fold score of each member of the pool.
         fit_times_: Seconds of wall time per selected member, on all rows.
         dropped_: Names of the members that failed and were left out.
+        out_of_fold_: Member → what it said of each row while it was not fitted on
+            it; not part of a saved model.
     """
 
     _method = "predict_proba"
@@ -143,6 +145,8 @@ class SelectionRegressor(RegressorMixin, PlannedSelection):
         member_scores_: Out-of-fold score of each member of the pool.
         fit_times_: Seconds of wall time per selected member, on all rows.
         dropped_: Names of the members that failed and were left out.
+        out_of_fold_: Member → what it said of each row while it was not fitted on
+            it; not part of a saved model.
     """
 
     _method = "predict"

@@ -52,8 +52,8 @@ class _PlannedStacking(CrossFitted, _BaseStacking):
             self._keep(whole, outcomes[: len(whole)], dropped)
             kept = [unit.member for unit in whole if unit.member not in dropped]
             self.stack_method_ = [methods[member] for member in kept]
-            predicted = out_of_fold(folds, outcomes[len(whole) :], splits, kept)
-            predictions = [predicted[member] for member in kept]
+            self.out_of_fold_ = out_of_fold(folds, outcomes[len(whole) :], splits, kept)
+            predictions = list(self.out_of_fold_.values())
         meta = View(self._concatenate_predictions(view.matrix(), predictions), view.y)
         final = Unit(
             member="final estimator",
@@ -94,6 +94,8 @@ class StackingClassifier(sk.StackingClassifier, _PlannedStacking):
     Attributes:
         fit_times_: Seconds of wall time per member, on all rows.
         dropped_: Names of the members that failed and were left out.
+        out_of_fold_: Member → what its `stack_method_` said of each row while it was not fitted on
+            it; not part of a saved model.
     """
 
     _parameter_constraints: ClassVar = {
@@ -146,6 +148,8 @@ class StackingRegressor(sk.StackingRegressor, _PlannedStacking):
     Attributes:
         fit_times_: Seconds of wall time per member, on all rows.
         dropped_: Names of the members that failed and were left out.
+        out_of_fold_: Member → what its `stack_method_` said of each row while it was not fitted on
+            it; not part of a saved model.
     """
 
     _parameter_constraints: ClassVar = {

@@ -1,16 +1,23 @@
 """Refits: folds and points of a learning curve, judged by scikit-learn, and kept as units."""
 
+import copy
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn import ensemble as sk
+from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.metrics import get_scorer
-from sklearn.model_selection import PredefinedSplit
+from sklearn.metrics import accuracy_score, get_scorer
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.model_selection import cross_validate as judge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from distml import ensemble as ours
 from distml import session
 from distml.data import fold_rows
 from distml.ensemble import BaggingClassifier, BaggingRegressor
@@ -19,6 +26,7 @@ from distml.fit import refit
 from distml.fit.evaluate import scores
 from distml.fit.evaluation import Question
 from distml.fit.left_out import left_out_scores
+from distml.fit.predictions import Predictions
 from distml.fit.recipe import Recipe
 from distml.fit.tables import Labels, Parts
 from distml.fit.validation import cross_validate, learning_curve
@@ -251,3 +259,96 @@ class Networked(LinearRegression):
     def __init__(self, num_workers=1):
         super().__init__()
         self.num_workers = num_workers
+
+
+def both(classes):
+    """Rows, labels, and members that differ."""
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(240, 3))
+    y = X[:, 0] + X[:, 1] * X[:, 2] + generator.normal(size=240)
+    if not classes:
+        return (
+            X,
+            y,
+            [
+                ("linear", LinearRegression()),
+                ("tree", DecisionTreeRegressor(max_depth=3, random_state=0)),
+            ],
+        )
+    y = np.digitize(y, [-0.5, 0.5][: classes - 1])
+    return (
+        X,
+        y,
+        [
+            ("linear", LogisticRegression()),
+            ("tree", DecisionTreeClassifier(max_depth=3, random_state=0)),
+        ],
+    )
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3], ids=["numbers", "two classes", "three classes"])
+def test_out_of_fold_scores_of_members_are_those_of_a_cross_validation(classes):
+    X, y, members = both(classes)
+    make, metrics = (ours.StackingClassifier, ["accuracy", "neg_log_loss"])
+    if not classes:
+        make, metrics = ours.StackingRegressor, ["r2"]
+    stack = make(members, cv=4)
+    with session.inline():
+        found = left_out_scores(stack.fit(X, y), y, metrics)
+    for name, member in members:
+        method = "predict_proba" if classes else "predict"
+        said = cross_val_predict(clone(member), X, y, cv=4, method=method)
+        model = Predictions(stack, {method: said, "predict": said.argmax(1) if classes else said})
+        assert found[name] == pytest.approx(scores(metrics, model, y))
+    # Not the final estimator's score on the rows it learnt from.
+    name = type(stack).__name__
+    nested = judge(stack_of_scikit_learn(stack), X, y, cv=4, scoring=metrics[0])
+    assert found[name][metrics[0]] == pytest.approx(nested["test_score"].mean(), abs=0.07)
+    assert set(found) == {name, "linear", "tree"}
+
+
+def stack_of_scikit_learn(stack):
+    kind = getattr(sk, type(stack).__name__)
+    return kind(stack.estimators, cv=stack.cv)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"passthrough": True}, {"final_estimator": DecisionTreeClassifier()}],
+    ids=["passthrough", "final estimator that is not linear"],
+)
+def test_a_stack_whose_own_score_would_take_real_fits_has_none(changes):
+    X, y, members = both(2)
+    with session.inline():
+        stack = ours.StackingClassifier(members, cv=3, **changes).fit(X, y)
+    assert set(left_out_scores(stack, y, ["roc_auc"])) == {"linear", "tree"}
+
+
+@pytest.mark.parametrize("method", ["decision_function", "predict"])
+def test_members_that_give_no_probabilities_are_scored_by_what_they_give(method):
+    X, y, members = both(2)
+    with session.inline():
+        stack = ours.StackingClassifier(members[:1], cv=3, stack_method=method).fit(X, y)
+    found = left_out_scores(stack, y, ["accuracy", "roc_auc"])["linear"]
+    said = cross_val_predict(LogisticRegression(), X, y, cv=3)
+    assert found["accuracy"] == accuracy_score(y, said)
+    assert (found["roc_auc"] is None) == (method == "predict")
+
+
+def test_a_selection_is_scored_by_all_metrics_out_of_fold():
+    X, y, members = both(2)
+    with session.inline():
+        chosen = ours.SelectionClassifier(members, cv=3, scoring="roc_auc").fit(X, y)
+    found = left_out_scores(chosen, y, ["roc_auc", "accuracy"])
+    assert found["SelectionClassifier"]["roc_auc"] == pytest.approx(chosen.score_)
+    assert found["tree"]["roc_auc"] == pytest.approx(chosen.member_scores_["tree"])
+    assert 0.5 < found["SelectionClassifier"]["accuracy"] < 1
+
+
+def test_what_members_said_of_training_rows_is_not_saved_with_the_model():
+    X, y, members = both(2)
+    with session.inline():
+        stack = ours.StackingClassifier(members, cv=3).fit(X, y)
+    assert hasattr(stack, "out_of_fold_")
+    assert not hasattr(pickle.loads(pickle.dumps(stack)), "out_of_fold_")
+    assert not hasattr(copy.deepcopy(stack), "out_of_fold_")
