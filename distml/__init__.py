@@ -36,8 +36,24 @@ if TYPE_CHECKING:
     from distml.job import Job, Resources, Result, RunContext
     from distml.predict import Predict
     from distml.runs.bundle import load
+    from distml.train import (
+        CNN,
+        MLP,
+        RNN,
+        Autoencoder,
+        Inputs,
+        NeuralClassifier,
+        NeuralRegressor,
+        NeuralTransformer,
+        Train,
+        Transformer,
+    )
 
 __all__ = [
+    "CNN",
+    "MLP",
+    "RNN",
+    "Autoencoder",
     "BaggingClassifier",
     "BaggingRegressor",
     "ByGroup",
@@ -48,8 +64,12 @@ __all__ = [
     "Encoder",
     "Evaluate",
     "Fit",
+    "Inputs",
     "Job",
     "MemberError",
+    "NeuralClassifier",
+    "NeuralRegressor",
+    "NeuralTransformer",
     "Predict",
     "Resources",
     "Result",
@@ -63,6 +83,8 @@ __all__ = [
     "StackingRegressor",
     "StorageError",
     "Stratified",
+    "Train",
+    "Transformer",
     "UserError",
     "VotingClassifier",
     "VotingRegressor",
@@ -90,6 +112,10 @@ _HOMES = {
     "distml.job": ("Job", "Resources", "Result", "RunContext"),
     "distml.predict": ("Predict",),
     "distml.runs.bundle": ("load",),
+    "distml.train": (
+        "Autoencoder", "CNN", "Inputs", "MLP", "NeuralClassifier", "NeuralRegressor",
+        "NeuralTransformer", "RNN", "Train", "Transformer",
+    ),
 }  # fmt: skip
 """Module → the public names that live there."""
 

@@ -9,10 +9,11 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
-__all__ = ["Signals", "Stopped"]
+__all__ = ["Held", "Signals", "Stopped", "held"]
 
 _OURS = (signal.SIGINT, signal.SIGTERM)
 
@@ -77,3 +78,53 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 def _ignore() -> None:
     for signum in _OURS:
         signal.signal(signum, signal.SIG_IGN)
+
+
+class Held:
+    """Whether a signal has come while it was held back."""
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._first: tuple[int, FrameType | None] | None = None
+        self._before: dict[int, Any] = {}
+
+    def _take(self, signum: int, frame: FrameType | None) -> None:
+        if self.has_come:
+            # Asked twice: whatever is under way is not worth waiting for.
+            self._deliver(signum, frame)
+        self.has_come, self._first = True, (signum, frame)
+
+    def _deliver(self, signum: int, frame: FrameType | None) -> None:
+        handler = self._before[signum]
+        if callable(handler):
+            handler(signum, frame)
+        elif handler == signal.SIG_DFL:
+            raise Stopped(signum)
+
+
+@contextlib.contextmanager
+def held() -> Iterator[Held]:
+    """Hold back the first SIGINT or SIGTERM until the block ends; a second one comes through.
+
+    Outside the main thread it does nothing.
+
+    Yields:
+        Whether one has come.
+
+    Raises:
+        KeyboardInterrupt: one has come and the block did not end by an error of its own, or two.
+    """
+    holding = Held()
+    if threading.current_thread() is not threading.main_thread():
+        yield holding
+        return
+    for signum in _OURS:
+        holding._before[signum] = signal.signal(signum, holding._take)
+    try:
+        yield holding
+    finally:
+        for signum, handler in holding._before.items():
+            # A handler that C has put there is not known here and stays replaced by the default.
+            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+        if holding._first is not None:
+            holding._deliver(*holding._first)

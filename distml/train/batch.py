@@ -1,0 +1,201 @@
+"""One worker's part of a global batch, and the parts of data that batches come from.
+
+The one decision: a batch knows how many rows the global batch has, so that its `mean` is this
+worker's share of the mean over all rows of all workers. Gradients averaged over workers are then
+those of one worker with the whole batch, also where the last batch divides unequally. A worker
+whose share is empty gets one row that counts nothing, so that no collective waits for it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from distml.data.order import MemoryOrder
+from distml.data.stream import StreamReader
+from distml.train.rows import Rows
+
+__all__ = ["Batch", "Batches", "MemoryPart", "Part", "StreamPart"]
+
+
+class Batch(dict[str, torch.Tensor]):
+    """Named tensors with a row each, on the worker's device.
+
+    Args:
+        tensors: name → tensor of shape (num_rows, ...); one row that counts nothing if the
+            worker's share is empty.
+        num_rows: rows of this worker that count.
+        global_rows: rows of the whole batch, over all workers.
+        world_size: workers.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        *,
+        num_rows: int,
+        global_rows: int,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(tensors)
+        self.num_rows, self.global_rows, self.world_size = num_rows, global_rows, world_size
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """This worker's share of the mean over the whole batch.
+
+        Args:
+            values: tensor of shape (num_rows,) or (num_rows, ...): a loss for each row.
+
+        Returns:
+            A number whose average over workers is the mean over all rows of the batch.
+        """
+        per_row = values.numel() // max(len(values), 1)
+        scale = self.world_size / (self.global_rows * per_row) if self.num_rows else 0.0
+        return values.sum() * scale
+
+    def split(self, num_parts: int) -> list["Batch"]:
+        """The same rows in micro-batches whose means add up to that of the whole."""
+        if num_parts <= 1 or self.num_rows <= 1:
+            return [self]
+        edges = np.linspace(0, self.num_rows, min(num_parts, self.num_rows) + 1).astype(int)
+        return [
+            Batch(
+                {name: tensor[begin:end] for name, tensor in self.items()},
+                num_rows=end - begin,
+                global_rows=self.global_rows,
+                world_size=self.world_size,
+            )
+            for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batches:
+    """Which batches of an epoch are wanted, and by whom."""
+
+    batch_size: int
+    """Rows of a global batch."""
+    seed: int = 0
+    """With the epoch, it alone decides the order of rows."""
+    shuffle: bool = True
+    """Whether the order is random."""
+    drop_last: bool = False
+    """Whether a last batch of fewer rows is left out."""
+    epoch: int = 0
+    """Which epoch."""
+    start: int = 0
+    """The first batch wanted."""
+    rank: int = 0
+    """Number of the worker."""
+    world_size: int = 1
+    """Workers."""
+
+
+class Part(Protocol):
+    """Rows that batches are made of: `train`, `validation`, any other name."""
+
+    num_rows: int
+    """Rows of all workers together."""
+
+    def num_batches(self, wanted: Batches) -> int:
+        """Global batches in an epoch."""
+
+    def batches(self, wanted: Batches) -> Iterator[Batch]:
+        """This worker's part of one global batch after another."""
+
+
+class MemoryPart:
+    """Rows that fit into memory: views of arrays that all workers of a node share.
+
+    Args:
+        rows: the arrays.
+        index: integer array: the rows of them that are meant. `None`: all.
+    """
+
+    def __init__(self, rows: Rows, index: np.ndarray | None = None) -> None:
+        self._rows, self._index = rows, index
+        self._device = torch.device("cpu")
+        self._copies: dict[torch.device, MemoryPart] = {}
+        self.num_rows = rows.num_rows if index is None else len(index)
+
+    def to(self, device: torch.device) -> "MemoryPart":
+        """The same with its arrays on a device; copied the first time only."""
+        if device not in self._copies:
+            copy = MemoryPart(self._rows.to(device), self._index)
+            copy._device = device
+            self._copies[device] = copy
+        return self._copies[device]
+
+    def is_on(self, device: torch.device) -> bool:
+        """Whether a device has its arrays already."""
+        return device in self._copies
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return self._rows.nbytes
+
+    def num_batches(self, wanted: Batches) -> int:
+        """See `Part`."""
+        return self._order(wanted).num_batches()
+
+    def batches(self, wanted: Batches) -> Iterator[Batch]:
+        """See `Part`."""
+        order = self._order(wanted)
+        rows = order.epoch(wanted.epoch)
+        if self._index is not None:
+            rows = self._index[rows]
+        picked = torch.from_numpy(rows).to(self._device)
+        for number in range(wanted.start, order.num_batches()):
+            share = order.share(number, wanted.rank, wanted.world_size)
+            num_rows = share.stop - share.start
+            # An empty share takes a row that is there and counts nothing.
+            chosen = picked[share] if num_rows else picked[:1]
+            yield Batch(
+                self._rows.take(chosen),
+                num_rows=num_rows,
+                global_rows=order.batch_rows(number),
+                world_size=wanted.world_size,
+            )
+
+    def _order(self, wanted: Batches) -> MemoryOrder:
+        return MemoryOrder(
+            num_rows=self.num_rows,
+            batch_size=wanted.batch_size,
+            seed=wanted.seed,
+            shuffle=wanted.shuffle,
+            drop_last=wanted.drop_last,
+        )
+
+
+class StreamPart:
+    """Rows that do not fit into memory: read shard by shard, within a bounded buffer.
+
+    Args:
+        reader_of: makes the reader for batches that are wanted.
+        num_rows: rows of all workers together.
+    """
+
+    def __init__(self, reader_of: Any, num_rows: int) -> None:
+        self._reader_of, self.num_rows = reader_of, num_rows
+
+    def num_batches(self, wanted: Batches) -> int:
+        """See `Part`."""
+        return self._reader_of(wanted).order.num_batches()
+
+    def batches(self, wanted: Batches) -> Iterator[Batch]:
+        """See `Part`."""
+        reader: StreamReader = self._reader_of(wanted)
+        parts = reader.batches(wanted.epoch, wanted.start)
+        for number, arrays in enumerate(parts, wanted.start):
+            num_rows = len(next(iter(arrays.values())))
+            if not num_rows:
+                arrays = {name: np.zeros((1, *a.shape[1:]), a.dtype) for name, a in arrays.items()}
+            yield Batch(
+                {name: torch.from_numpy(array) for name, array in arrays.items()},
+                num_rows=num_rows,
+                global_rows=reader.order.batch_rows(number),
+                world_size=wanted.world_size,
+            )

@@ -1,0 +1,338 @@
+"""What a training loop may call: its batches, its epochs, its reports, and where it goes on.
+
+The one decision: the position of a training (epoch, batch, step) moves with the batches that are
+taken, so every state that is kept says how far it is, a loop is resumed in the middle of an epoch
+without a line of its own, and stops only between two batches, when its state is whole.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from distml.errors import UserError
+from distml.train.batch import Batch, Batches, Part
+from distml.train.checkpoint import Checkpoints, Writer
+from distml.train.parallel import Parallel
+from distml.train.prefetch import on_device
+
+__all__ = ["Channel", "Position", "StoppedError", "Train"]
+
+_ASK_EVERY_S = 1.0
+"""Seconds between two questions whether a node will be taken away."""
+_CHECK_EVERY = 16
+"""Batches between two looks at what the other workers and the driver want; a collective each."""
+
+
+class StoppedError(Exception):
+    """The training was asked to stop, and has left a checkpoint."""
+
+
+class Channel(Protocol):
+    """How a worker and those who started it hear of each other. Used by one thread."""
+
+    def emit(self, kind: str, **fields: Any) -> None:
+        """Say what happened."""
+
+    def must_stop(self) -> bool:
+        """Whether the training shall end at once, with a checkpoint."""
+
+    def must_save(self) -> bool:
+        """Whether a checkpoint is needed at once: a node will be taken away. All workers ask."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Position:
+    """How far a training is."""
+
+    epoch: int = 0
+    """The epoch under way, or the next."""
+    batch: int = 0
+    """Batches of it that are done."""
+    step: int = 0
+    """Batches of all epochs that are done."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Best:
+    """The best value so far of the metric that is watched."""
+
+    metric: str = "val_loss"
+    mode: str = "min"
+    value: float | None = None
+    step: int | None = None
+
+    def take(self, metrics: Mapping[str, float], step: int) -> bool:
+        """Look at new metrics; whether they are the best so far."""
+        value = metrics.get(self.metric)
+        if value is None:
+            return False
+        better = self.value is None or (
+            value < self.value if self.mode == "min" else value > self.value
+        )
+        if better:
+            self.value, self.step = value, step
+        return better
+
+
+@dataclass(kw_only=True)
+class Train:
+    """One worker's side of a training. A loop is a function whose first argument it is."""
+
+    parts: Mapping[str, Part]
+    """Rows by name; the position counts those of `train`."""
+    seed: int = 0
+    """Everything random comes from it."""
+    parallel: Parallel = field(default_factory=lambda: Parallel(device=torch.device("cpu")))
+    """Device, wrapper, precision."""
+    rank: int = 0
+    """Number of this worker; 0 writes checkpoints and reports."""
+    channel: Channel
+    """Hears reports, and says when to stop."""
+    checkpoints: Checkpoints | None = None
+    """Where they are kept; `None`: none are."""
+    checkpoint_every_s: float = 60.0
+    """Seconds between checkpoints in the middle of an epoch; each report makes one, too."""
+    best: Best = field(default_factory=Best)
+    """Which metric tells the best checkpoint."""
+    position: Position = field(default_factory=Position)
+    history: list[dict[str, float]] = field(default_factory=list)
+    """The metrics of each report so far, those before a resume included."""
+
+    def __post_init__(self) -> None:
+        self._kept: dict[str, Any] = {}
+        self._writer = Writer()
+        self._saved_at = self._asked_at = time.monotonic()
+        self._saved_step = -1
+
+    @property
+    def world_size(self) -> int:
+        """Workers."""
+        return self.parallel.world_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are, and the model after `prepare`."""
+        return self.parallel.device
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """Bring a model to this worker's device and spread it over the workers."""
+        return self.parallel.wrap(model)
+
+    def resume(self, **kept: Any) -> bool:
+        """Name what a checkpoint holds, and go on from the last one if there is one.
+
+        Args:
+            **kept: a prepared model, an optimizer, and whatever else has `state_dict` and
+                `load_state_dict`, by names of your choice.
+
+        Returns:
+            Whether there was a checkpoint.
+
+        Raises:
+            UserError: it is of another architecture.
+        """
+        self._kept |= kept
+        found = self.checkpoints.latest() if self.checkpoints is not None else None
+        if found is None:
+            return False
+        state, facts = found
+        self._load(state)
+        self.position = Position(**facts["position"])
+        self.best = Best(**facts["best"])
+        self.history[:] = facts["history"]
+        self._saved_step = self.position.step
+        return True
+
+    def epochs(self, num_epochs: int) -> Iterator[int]:
+        """The epochs that are still to be done, from where the training stands."""
+        while self.position.epoch < num_epochs:
+            epoch = self.position.epoch
+            yield epoch
+            if self.position.epoch == epoch:
+                self.position.epoch, self.position.batch = epoch + 1, 0
+
+    def num_batches(self, part: str, batch_size: int, *, drop_last: bool = False) -> int:
+        """Global batches in an epoch of a part."""
+        return self._part(part).num_batches(Batches(batch_size=batch_size, drop_last=drop_last))
+
+    def batches(
+        self,
+        part: str = "train",
+        *,
+        batch_size: int,
+        shuffle: bool | None = None,
+        drop_last: bool = False,
+    ) -> Iterator[Batch]:
+        """This worker's part of each global batch, on its device.
+
+        Which rows a global batch has depends on seed and epoch alone, not on the number of
+        workers. Those of `train` go on where a resumed training stood.
+
+        Args:
+            part: name of the rows.
+            batch_size: rows of a global batch, over all workers.
+            shuffle: by default `train` is, other parts are not.
+            drop_last: leave out a last batch of fewer rows.
+
+        Yields:
+            Batches, each a dict of tensors.
+
+        Raises:
+            UserError: there is no such part.
+            StoppedError: the training was asked to stop; a checkpoint has been left.
+        """
+        counts = part == "train"
+        wanted = Batches(
+            batch_size=batch_size,
+            seed=self.seed,
+            shuffle=counts if shuffle is None else shuffle,
+            drop_last=drop_last,
+            epoch=self.position.epoch,
+            start=self.position.batch if counts else 0,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
+        for batch in on_device(self._part(part), wanted, self.device):
+            if counts:
+                self._begin_batch()
+            yield batch
+            if counts:
+                self._between_batches()
+        if counts:
+            self.position.epoch, self.position.batch = self.position.epoch + 1, 0
+
+    def report(self, metrics: Mapping[str, float], **kept: Any) -> None:
+        """Say how the training is going, and keep a checkpoint. All workers call it.
+
+        Args:
+            metrics: numbers by name; the mean over workers is kept.
+            **kept: see `resume`.
+
+        Raises:
+            StorageError: the storage of checkpoints is full or refuses.
+        """
+        self._kept |= kept
+        means = self.mean(metrics)
+        self.history.append(means)
+        self.best.take(means, self.position.step)
+        if self.rank == 0:
+            self.channel.emit("epoch", step=self.position.step, metrics=means)
+        self.save()
+
+    def mean(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """The mean of each number over the workers. All workers call it."""
+        sums = self.parallel.sum([float(value) for value in metrics.values()])
+        return dict(zip(metrics, (value / self.world_size for value in sums), strict=True))
+
+    def save(self, *, wait: bool = False) -> None:
+        """Keep a checkpoint of what `resume` and `report` were given. All workers call it.
+
+        Args:
+            wait: return when it is in its place; by default it is written meanwhile.
+
+        Raises:
+            StorageError: the storage is full or refuses.
+        """
+        if self.checkpoints is not None and self._kept and self.position.step != self._saved_step:
+            state = {name: self._state_of(thing) for name, thing in self._kept.items()}
+            if self.rank == 0:
+                facts = {
+                    "position": asdict(self.position),
+                    "best": asdict(self.best),
+                    "best_step": self.best.step,
+                    "history": self.history,
+                    "world_size": self.world_size,
+                }
+                self._writer.write(self.checkpoints, self.position.step, state, facts)
+            self._saved_at, self._saved_step = time.monotonic(), self.position.step
+        if wait:
+            self._writer.wait()
+
+    def finish(self) -> None:
+        """Wait until the last checkpoint is in its place.
+
+        Raises:
+            StorageError: the storage is full or refuses.
+        """
+        self._writer.wait()
+
+    def close(self) -> None:
+        """Let the last checkpoint get to its place, and pass over what is wrong with it."""
+        with contextlib.suppress(Exception):
+            self._writer.wait()
+
+    def _part(self, name: str) -> Part:
+        if name not in self.parts:
+            raise UserError(f"there is no part {name!r}; there is {', '.join(self.parts)}")
+        return self.parts[name]
+
+    def _begin_batch(self) -> None:
+        """Count the batch, and fix what is random in it: a resumed step draws as it did before."""
+        self.position.batch += 1
+        self.position.step += 1
+        seed = (self.seed * 1_000_003 + self.position.step) * 65_537 + self.rank
+        generator = (
+            torch.cuda.default_generators[self.device.index or 0]
+            if self.device.type == "cuda"
+            else torch.default_generator
+        )
+        generator.manual_seed(seed % 2**63)
+
+    def _between_batches(self) -> None:
+        """Save or stop if somebody wants it; several workers ask each other now and then."""
+        if self.world_size > 1 and self.position.step % _CHECK_EVERY:
+            return
+        now = time.monotonic()
+        flags = [
+            self.channel.must_stop(),
+            # The clock of one worker decides for all.
+            self.rank == 0 and now - self._saved_at > self.checkpoint_every_s,
+            self.rank == 0 and now - self._asked_at > _ASK_EVERY_S,
+        ]
+        stop, due, ask = (flag > 0 for flag in self.parallel.sum([float(f) for f in flags]))
+        loses_node = False
+        if ask:
+            self._asked_at, loses_node = now, self.channel.must_save()
+        if stop or due or loses_node:
+            self.save(wait=stop or loses_node)
+        if stop:
+            raise StoppedError(f"stopped after step {self.position.step}")
+
+    def _state_of(self, thing: Any) -> Any:
+        if isinstance(thing, nn.Module):
+            return self.parallel.weights(thing)
+        if isinstance(thing, torch.optim.Optimizer):
+            return self.parallel.optimizer_state(self._model(), thing)
+        return thing.state_dict()
+
+    def _load(self, state: Mapping[str, Any]) -> None:
+        if state.keys() != self._kept.keys():
+            raise UserError(
+                f"the checkpoint in {self._where()} holds {', '.join(state)}, and the loop keeps "
+                f"{', '.join(self._kept)}; keep the same, or start a new run"
+            )
+        for name, thing in self._kept.items():
+            try:
+                if isinstance(thing, nn.Module):
+                    self.parallel.load_weights(thing, state[name])
+                elif isinstance(thing, torch.optim.Optimizer):
+                    self.parallel.load_optimizer(self._model(), thing, state[name])
+                else:
+                    thing.load_state_dict(state[name])
+            except (RuntimeError, ValueError, KeyError) as error:
+                said = " ".join(str(error).split())
+                raise UserError(
+                    f"the checkpoint in {self._where()} is of another architecture ({said}); "
+                    "start a new run"
+                ) from error
+
+    def _model(self) -> nn.Module:
+        return next(thing for thing in self._kept.values() if isinstance(thing, nn.Module))
+
+    def _where(self) -> str:
+        return self.checkpoints.uri if self.checkpoints is not None else "memory"

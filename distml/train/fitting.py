@@ -1,0 +1,320 @@
+"""The loop of the estimators: a function of a `Train`, like any user's loop.
+
+The one decision: all that a fit of a network depends on is one plain value, `Training`, so the same
+function runs in this process, in the unit of an ensemble and on the workers of Ray Train, and is
+carried on after whatever ends it. The step reads as the method is described: forward, loss over the
+whole global batch, backward, clip, step, schedule.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from distml.errors import DistmlError
+from distml.train.batch import Batch
+from distml.train.context import Train
+from distml.train.objective import Objective
+from distml.train.optimize import freeze_weights, make_optimizer, make_scheduler, weight_groups
+from distml.train.parallel import bare
+from distml.train.state import to_cpu
+
+__all__ = ["DivergedError", "Fitted", "Training", "fit_network"]
+
+_LOOK_EVERY = 16
+"""Steps between two looks at the loss: a look waits for the GPU."""
+
+
+class DivergedError(DistmlError):
+    """The loss is no finite number any more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """All that determines a fit, but for the rows."""
+
+    build: Callable[[], nn.Module]
+    """Makes the network, its weights drawn from torch's generator."""
+    objective: Objective
+    """What it is trained for."""
+    num_outputs: int
+    """Columns of its output."""
+    epochs: int = 20
+    batch_size: int = 1024
+    """Rows of a global batch, over all workers."""
+    optimizer: Any = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    scheduler: Any = None
+    warmup: float = 0.0
+    patience: int | None = None
+    """Epochs without a better validation loss before the training ends. `None`: it does not."""
+    accumulate: int = 1
+    """Micro-batches a batch is computed in."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient of a step."""
+    freeze: tuple[str, ...] = ()
+    lr_factors: Mapping[str, float] | None = None
+    weights: Mapping[str, Any] | None = None
+    """Weights to begin with, by name; those not named are drawn."""
+    optimizer_state: Any = None
+    """State of an optimizer to begin with."""
+    rollback: bool = False
+    """Whether a training that diverges goes on once from its last checkpoint, more slowly."""
+    lr_scale: float = 1.0
+    """Factor of the rate after a rollback."""
+    seed: int = 0
+
+    def with_less_memory(self) -> "Training | None":
+        """The same in micro-batches of half the size; `None` if they have one row each."""
+        if self.accumulate >= self.batch_size:
+            return None
+        return replace(self, accumulate=min(2 * self.accumulate, self.batch_size))
+
+    def with_lower_rate(self) -> "Training | None":
+        """The same at a tenth of the rate, once; `None` if that is not wanted."""
+        if not self.rollback or self.lr_scale < 1.0:
+            return None
+        return replace(self, lr_scale=0.1)
+
+
+@dataclass(kw_only=True, slots=True)
+class Fitted:
+    """What came of a fit."""
+
+    weights: dict[str, torch.Tensor]
+    """By the names of the bare network, on the CPU."""
+    history: list[dict[str, float]]
+    """Metrics of each epoch."""
+    best_epoch: int | None
+    """Whose weights they are, if a validation told; counted from 0."""
+    optimizer_state: Any = None
+    """To go on with."""
+    num_steps: int = 0
+    """Steps done in all."""
+    peak_gpu_bytes: int = 0
+    """The most GPU memory the worker held."""
+
+
+def fit_network(train: Train, training: Training) -> Fitted:
+    """Train a network from its beginning, or from the last checkpoint, to its end.
+
+    Args:
+        train: batches, workers and checkpoints.
+        training: what to do.
+
+    Returns:
+        The weights of the best epoch where there are validation rows, else of the last.
+
+    Raises:
+        UserError: something does not suit the network.
+        DivergedError: the loss is not finite any more.
+        StoppedError: it was asked to stop; a checkpoint has been left.
+    """
+    loop = _Loop(train, training)
+    for epoch in train.epochs(training.epochs):
+        if loop.has_converged():
+            break
+        loop.run_epoch(epoch)
+    train.finish()
+    return loop.fitted()
+
+
+@dataclass(kw_only=True, slots=True)
+class _Course:
+    """What a checkpoint has to hold beside network and optimizer."""
+
+    loss: float = 0.0
+    """Sum over the rows of this epoch so far, of all workers."""
+    rows: float = 0.0
+    seconds: float = 0.0
+    """Spent on this epoch so far."""
+    lr_scale: float = 1.0
+    best_weights: dict[str, torch.Tensor] | None = None
+    best_epoch: int | None = None
+
+
+class _Loop:
+    """Network, optimizer and schedule of one worker, and what is done with them."""
+
+    def __init__(self, train: Train, training: Training) -> None:
+        self._train, self._training = train, training
+        self._course = _Course()
+        self._recent: list[tuple[int, torch.Tensor, int]] = []
+        torch.manual_seed(training.seed)
+        model = training.build()
+        if training.weights is not None:
+            model.load_state_dict(dict(training.weights), strict=False)
+        freeze_weights(model, training.freeze)
+        self._model = train.prepare(model)
+        self._optimizer = self._begin_optimizer()
+        steps = training.epochs * train.num_batches("train", training.batch_size)
+        self._scheduler = make_scheduler(
+            training.scheduler, self._optimizer, total_steps=steps, warmup=training.warmup
+        )
+        self._scaler = train.parallel.scaler()
+        train.resume(
+            model=self._model,
+            optimizer=self._optimizer,
+            scheduler=self._scheduler,
+            scaler=self._scaler,
+            course=self,
+        )
+        self._lower_rate()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The course so far. A network that has diverged leaves no checkpoint: this raises."""
+        self._look()
+        return asdict(self._course)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Undo `state_dict`."""
+        self._course = _Course(**state)
+
+    def run_epoch(self, epoch: int) -> None:
+        """Train on every batch that is left of the epoch, validate, report."""
+        train, course = self._train, self._course
+        begun = time.perf_counter() - course.seconds
+        self._model.train()
+        for batch in train.batches("train", batch_size=self._training.batch_size):
+            self._step(batch)
+            if train.position.step % _LOOK_EVERY == 0:
+                course.seconds = time.perf_counter() - begun
+                self._look()
+        self._look()
+        seconds = time.perf_counter() - begun
+        metrics = {
+            "train_loss": course.loss / max(course.rows, 1.0),
+            "lr": float(self._optimizer.param_groups[0]["lr"]),
+            "rows_per_s": course.rows / max(seconds, 1e-9),
+            "seconds": seconds,
+        }
+        if "validation" in train.parts:
+            metrics |= self._validate()
+        if train.best.take(metrics, train.position.step):
+            course.best_weights, course.best_epoch = self._weights(), epoch
+        course.loss = course.rows = course.seconds = 0.0
+        train.report({"epoch": float(epoch), **metrics})
+
+    def has_converged(self) -> bool:
+        """Whether no epoch of the last few was better than one before."""
+        patience, best = self._training.patience, self._course.best_epoch
+        if patience is None or best is None:
+            return False
+        return self._train.position.epoch - 1 - best >= patience
+
+    def fitted(self) -> Fitted:
+        """What came of it."""
+        train, course = self._train, self._course
+        cuda = train.device.type == "cuda"
+        return Fitted(
+            weights=course.best_weights or self._weights(),
+            history=train.history,
+            best_epoch=course.best_epoch,
+            optimizer_state=to_cpu(train.parallel.optimizer_state(self._model, self._optimizer)),
+            num_steps=train.position.step,
+            peak_gpu_bytes=torch.cuda.max_memory_allocated() if cuda else 0,
+        )
+
+    def _begin_optimizer(self) -> torch.optim.Optimizer:
+        training = self._training
+        groups = weight_groups(self._model, training.lr, training.lr_factors)
+        optimizer = make_optimizer(
+            training.optimizer, groups, lr=training.lr, weight_decay=training.weight_decay
+        )
+        if training.optimizer_state is not None:
+            state = training.optimizer_state
+            self._train.parallel.load_optimizer(self._model, optimizer, state)
+        return optimizer
+
+    def _step(self, batch: Batch) -> None:
+        training, parallel = self._training, self._train.parallel
+        *parts, last = batch.split(training.accumulate)
+        for part in parts:
+            with parallel.unsynchronised(self._model):
+                self._backward(part)
+        self._backward(last)
+        if training.clip_norm is not None:
+            self._scaler.unscale_(self._optimizer)
+            nn.utils.clip_grad_norm_(self._model.parameters(), training.clip_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._scheduler.step()
+
+    def _backward(self, batch: Batch) -> None:
+        with self._train.parallel.autocast():
+            outputs = self._model(batch)
+        losses = self._training.objective.row_losses(outputs.float(), batch)
+        loss: Any = self._scaler.scale(batch.mean(losses))
+        loss.backward()
+        if batch.num_rows:
+            step = self._train.position.step
+            self._recent.append((step, losses.detach().sum(), batch.num_rows))
+
+    def _look(self) -> None:
+        """Add the losses since the last look to the epoch's, over all workers.
+
+        Raises:
+            DivergedError: one is not finite.
+        """
+        losses = (
+            torch.stack([loss for _, loss, _ in self._recent]).double() if self._recent else None
+        )
+        rows = sum(rows for *_, rows in self._recent)
+        own = 0.0 if losses is None else float(losses.sum())
+        total, count = self._train.parallel.sum([own, float(rows)])
+        if not math.isfinite(total):
+            raise DivergedError(self._last_words())
+        self._course.loss += total
+        self._course.rows += count
+        self._recent.clear()
+
+    def _last_words(self) -> str:
+        bad = [step for step, loss, _ in self._recent if not math.isfinite(float(loss))]
+        step = bad[0] if bad else self._train.position.step
+        place = self._train.checkpoints
+        kept = place.steps() if place is not None else []
+        where = (
+            f"the last good checkpoint is {place.path(kept[-1])}"
+            if place and kept
+            else ("no checkpoint was kept")
+        )
+        lr = self._optimizer.param_groups[0]["lr"]
+        return (
+            f"the loss is not finite at step {step} (learning rate {lr:.3g}); {where}; lower lr, "
+            "set clip_norm, or use on_nan='rollback'"
+        )
+
+    def _validate(self) -> dict[str, float]:
+        train, objective = self._train, self._training.objective
+        # Its weights are in parts where it is sharded, and only the wrapper puts them together.
+        model = self._model if train.parallel.strategy == "fsdp" else bare(self._model)
+        model.eval()
+        sums = torch.zeros(5, dtype=torch.float64, device=train.device)
+        with torch.no_grad(), train.parallel.autocast():
+            for batch in train.batches("validation", batch_size=self._training.batch_size):
+                outputs = model(batch)
+                if batch.num_rows:
+                    sums += objective.sums(outputs.float(), batch)
+        model.train()
+        added = train.parallel.sum(sums.tolist())
+        return objective.metrics(added, "val", self._training.num_outputs)
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return dict(to_cpu(self._train.parallel.weights(self._model)))
+
+    def _lower_rate(self) -> None:
+        """After a rollback, go on with a lower rate than the checkpoint's."""
+        factor = self._training.lr_scale / self._course.lr_scale
+        if factor != 1.0:
+            for group in self._optimizer.param_groups:
+                group["lr"] *= factor
+                if "initial_lr" in group:
+                    group["initial_lr"] *= factor
+            self._scheduler.base_lrs = [rate * factor for rate in self._scheduler.base_lrs]
+        self._course.lr_scale = self._training.lr_scale

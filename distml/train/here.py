@@ -1,0 +1,77 @@
+"""A training in this process: without Ray, or as one unit on a worker of an ensemble.
+
+The one decision: a signal that would end this process is held back until the batch under way is
+done, so that what is left behind is a whole checkpoint.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from distml.runs.events import emit
+from distml.signals import Held, held
+from distml.train.batch import Part
+from distml.train.context import Best, StoppedError, Train
+from distml.train.parallel import Parallel, choose_device
+from distml.train.setup import Setup
+
+__all__ = ["run_here"]
+
+
+class _Here:
+    """The channel of a training whose driver is this process."""
+
+    def __init__(self, signals: Held) -> None:
+        self._signals = signals
+
+    def emit(self, kind: str, **fields: Any) -> None:
+        """Report to the run, if there is one."""
+        emit(kind, **fields)
+
+    def must_stop(self) -> bool:
+        """Whether a signal has come."""
+        return self._signals.has_come
+
+    def must_save(self) -> bool:
+        """Nobody takes this process's machine away with a notice."""
+        return False
+
+
+def run_here(
+    body: Callable[[Train, Any], Any], work: Any, setup: Setup, parts: Mapping[str, Part]
+) -> Any:
+    """Run a training loop in this process.
+
+    Args:
+        body: the loop: `body(train, work)`.
+        work: what it is given.
+        setup: how it is carried out.
+        parts: rows by name.
+
+    Returns:
+        What the loop returns.
+
+    Raises:
+        KeyboardInterrupt: a signal came; if checkpoints are kept there is one of the last batch.
+        Exception: whatever the loop raises.
+    """
+    with held() as signals:
+        train = Train(
+            parts=parts,
+            seed=setup.seed,
+            parallel=Parallel(
+                device=choose_device(setup.workers.gpus_per_worker),
+                strategy=setup.strategy,
+                precision=setup.precision,
+                compile=setup.compile,
+            ),
+            channel=_Here(signals),
+            checkpoints=setup.checkpoints,
+            checkpoint_every_s=setup.checkpoint_every_s,
+            best=Best(**setup.best()),
+        )
+        try:
+            return body(train, work)
+        except StoppedError as error:
+            raise KeyboardInterrupt(str(error)) from error
+        finally:
+            train.close()

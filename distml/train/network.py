@@ -1,0 +1,346 @@
+"""What the three estimators share: parameters, the fit, the outputs, what is saved of them.
+
+The one decision: a fitted network is its parameters and arrays (`weights_`, what the inputs have
+learnt), so it is cloned, pickled, hashed and saved like any scikit-learn estimator; the torch
+module is made of them when it is asked for. Ray is loaded for several workers only.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from distml.errors import UserError
+from distml.train.fitting import Fitted, Training, fit_network
+from distml.train.inputs import Inputs
+from distml.train.keeping import place_of
+from distml.train.modules.given import as_builder
+from distml.train.objective import Objective
+from distml.train.parallel import Precision, Strategy
+from distml.train.recovery import carry_out
+from distml.train.rows import Rows
+from distml.train.setup import Setup, Workers
+from distml.train.shape import Shape
+from distml.train.state import pack, unpack
+from distml.train.training_data import TrainingData, in_memory
+from distml.train.transfer import match_weights, read_weights
+from distml.train.wiring import Wired, describe
+
+__all__ = ["Network", "build_network"]
+
+Array = npt.NDArray[Any]
+
+_PREDICT_ROWS = 8192
+
+
+class Network(BaseEstimator):
+    """Parameters of all networks; see `NeuralClassifier` for what each means."""
+
+    def __init__(
+        self,
+        module: Any = None,
+        *,
+        epochs: int = 20,
+        batch_size: int | str = "auto",
+        optimizer: Any = "adamw",
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        scheduler: Any = None,
+        warmup: float = 0.0,
+        loss: Any = "auto",
+        early_stopping: int | None = None,
+        validation_fraction: float = 0.1,
+        num_workers: int | tuple[int, int] = 0,
+        cpus_per_worker: int = 1,
+        gpus_per_worker: float | None = None,
+        precision: Precision = "fp32",
+        strategy: Strategy = "ddp",
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        compile: bool = False,  # noqa: A002 - torch's word
+        warm_start: bool = False,
+        init_from: Any = None,
+        freeze: str | list[str] | None = None,
+        lr_factors: Mapping[str, float] | None = None,
+        class_weight: Any = None,
+        standardize: bool = True,
+        inputs: Any = None,
+        on_nan: str = "stop",
+        memory_bytes: int | None = None,
+        checkpoint_every_s: float = 60.0,
+        random_state: Any = None,
+    ) -> None:
+        self.module = module
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.scheduler = scheduler
+        self.warmup = warmup
+        self.loss = loss
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.num_workers = num_workers
+        self.cpus_per_worker = cpus_per_worker
+        self.gpus_per_worker = gpus_per_worker
+        self.precision = precision
+        self.strategy = strategy
+        self.accumulate = accumulate
+        self.clip_norm = clip_norm
+        self.compile = compile
+        self.warm_start = warm_start
+        self.init_from = init_from
+        self.freeze = freeze
+        self.lr_factors = lr_factors
+        self.class_weight = class_weight
+        self.standardize = standardize
+        self.inputs = inputs
+        self.on_nan = on_nan
+        self.memory_bytes = memory_bytes
+        self.checkpoint_every_s = checkpoint_every_s
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # A missing number is taken for the mean.
+        tags.input_tags.allow_nan = self.standardize
+        tags.non_deterministic = False
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        # The torch module is made again of the weights.
+        state.pop("_made", None)
+        return state
+
+    @property
+    def module_(self) -> nn.Module:
+        """The fitted network as a torch module, on the CPU, in evaluation mode.
+
+        Raises:
+            NotFittedError: it is not fitted.
+        """
+        check_is_fitted(self, "weights_")
+        return self._network(torch.device("cpu"))
+
+    @property
+    def architecture_(self) -> list[dict[str, Any]]:
+        """Name, kind and number of parameters of each layer.
+
+        Raises:
+            NotFittedError: it is not fitted.
+        """
+        return describe(self.module_)
+
+    def _new_inputs(self) -> Inputs:
+        """Unfitted, as the parameters say."""
+        return Inputs() if self.inputs is None else clone(self.inputs)
+
+    def _train(
+        self,
+        data: TrainingData,
+        objective: Objective,
+        *,
+        carry_on: bool = False,
+        epochs: int | None = None,
+    ) -> None:
+        """Fit the network to rows whose targets are numbers already.
+
+        Args:
+            data: rows to train and to validate on, and their shape.
+            objective: what it is trained for.
+            carry_on: begin with the weights and the optimizer that are there.
+            epochs: how many, if not `self.epochs`.
+
+        Raises:
+            UserError: a parameter makes no sense or does not suit the data.
+            DivergedError: the loss is not finite any more.
+        """
+        setup = self._setup(data)
+        build = partial(self._builder, data.shape, data.scales)
+        self.shape_, self.scales_ = data.shape, data.scales
+        training = Training(
+            build=build,
+            objective=objective,
+            num_outputs=max(data.shape.num_outputs, 1),
+            epochs=self.epochs if epochs is None else epochs,
+            batch_size=self._batch_size(data.parts["train"].num_rows),
+            optimizer=self.optimizer,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            scheduler=self.scheduler,
+            warmup=self.warmup,
+            patience=self.early_stopping,
+            accumulate=self.accumulate,
+            clip_norm=self.clip_norm,
+            freeze=_as_tuple(self.freeze),
+            lr_factors=self.lr_factors,
+            weights=self._first_weights(build, data, carry_on=carry_on),
+            optimizer_state=self._former_optimizer() if carry_on else None,
+            rollback=self.on_nan == "rollback",
+            seed=setup.seed,
+        )
+        fitted, self.counters_ = carry_out(fit_network, training, setup, data.parts)
+        self._take(fitted, carry_on=carry_on)
+
+    def _data(self, rows: Rows, *, num_outputs: int, classes: Array | None = None) -> TrainingData:
+        """Rows with their targets, some set aside if training shall end early."""
+        return in_memory(
+            rows,
+            self.inputs_.shape(num_outputs),
+            self.inputs_.scales_ if self.standardize else {},
+            validation=self.validation_fraction if self.early_stopping is not None else 0.0,
+            seed=self.random_state if isinstance(self.random_state, int) else 0,
+            classes=classes,
+        )
+
+    def _take(self, fitted: Fitted, *, carry_on: bool) -> None:
+        before = getattr(self, "history_", []) if carry_on else []
+        self.history_ = [*before, *fitted.history]
+        self.best_epoch_ = None if fitted.best_epoch is None else len(before) + fitted.best_epoch
+        self.weights_ = {name: tensor.numpy() for name, tensor in fitted.weights.items()}
+        self.n_iter_ = len(self.history_)
+        self.n_steps_ = fitted.num_steps + (getattr(self, "n_steps_", 0) if carry_on else 0)
+        # Bytes, because a saved model holds no tensors.
+        self.optimizer_state_ = (
+            pack(fitted.optimizer_state) if self.warm_start or carry_on else None
+        )
+        self.peak_gpu_bytes_ = fitted.peak_gpu_bytes
+        self._made: dict[str, nn.Module] = {}
+
+    def _former_optimizer(self) -> Any:
+        content = getattr(self, "optimizer_state_", None)
+        return None if content is None else unpack(content)[0]
+
+    def _setup(self, data: TrainingData) -> Setup:
+        if self.on_nan not in ("stop", "rollback"):
+            raise UserError(f"on_nan={self.on_nan!r}: give 'stop' or 'rollback'")
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        return Setup(
+            workers=Workers(
+                num_workers=self.num_workers,
+                cpus_per_worker=self.cpus_per_worker,
+                gpus_per_worker=self.gpus_per_worker,
+            ),
+            seed=seed,
+            precision=self.precision,
+            strategy=self.strategy,
+            compile=self.compile,
+            # Without a seed each fit is another, and no checkpoint is one of its own.
+            checkpoints=None if self.random_state is None else place_of(self, data),
+            checkpoint_every_s=self.checkpoint_every_s,
+        )
+
+    def _builder(self, shape: Shape, scales: Mapping[Any, Any]) -> nn.Module:
+        return build_network(self._module(), shape, scales)
+
+    def _module(self) -> Any:
+        if self.module is not None:
+            return self.module
+        from distml.train.modules import MLP
+
+        return MLP()
+
+    def _first_weights(
+        self, build: Callable[[], nn.Module], data: TrainingData, *, carry_on: bool
+    ) -> dict[str, torch.Tensor] | None:
+        """The weights to begin with; the network is tried on two rows on the way."""
+        with torch.random.fork_rng(devices=[]):
+            network = build()
+        _try_out(network, data)
+        if carry_on and hasattr(self, "weights_"):
+            return {name: torch.from_numpy(value) for name, value in self.weights_.items()}
+        if self.init_from is None:
+            return None
+        weights, self.transfer_ = match_weights(read_weights(self.init_from), network.state_dict())
+        return weights
+
+    def _batch_size(self, num_rows: int) -> int:
+        """Rows of a global batch: small for small data, so that there are steps to learn by."""
+        if self.batch_size == "auto":
+            return int(min(1024, num_rows, max(16, 2 ** round(math.log2(max(num_rows, 1) / 40)))))
+        if not isinstance(self.batch_size, int | np.integer) or self.batch_size < 1:
+            raise UserError(f"batch_size={self.batch_size!r}: give a number of rows, or 'auto'")
+        if self.batch_size > num_rows:
+            raise UserError(
+                f"batch_size={self.batch_size} is more than the {num_rows} rows to train on; "
+                "lower it, or say 'auto'"
+            )
+        if self.accumulate > self.batch_size:
+            raise UserError(
+                f"accumulate={self.accumulate} is more than batch_size={self.batch_size}: a "
+                "micro-batch would be empty; lower it"
+            )
+        return int(self.batch_size)
+
+    def _outputs(
+        self, rows: Rows, call: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] | None = None
+    ) -> Array:
+        """What the network says of rows: float32 array of shape (num_rows, ...), by batches."""
+        cuda = torch.cuda.is_available() and self.gpus_per_worker != 0
+        device = torch.device("cuda" if cuda else "cpu")
+        network = self._network(device)
+        found = []
+        with torch.inference_mode():
+            for start in range(0, rows.num_rows, _PREDICT_ROWS):
+                batch = rows.take(slice(start, start + _PREDICT_ROWS))
+                there = {name: tensor.to(device) for name, tensor in batch.items()}
+                outputs = network(there) if call is None else call(network, there)
+                found.append(outputs.float().cpu().numpy())
+        return np.concatenate(found)
+
+    def _network(self, device: torch.device) -> nn.Module:
+        made: dict[str, nn.Module] = self.__dict__.setdefault("_made", {})
+        if str(device) not in made:
+            with torch.random.fork_rng(devices=[]):
+                network = self._builder(self.shape_, self.scales_)
+            weights = {name: torch.from_numpy(value) for name, value in self.weights_.items()}
+            network.load_state_dict(weights, assign=True)
+            made[str(device)] = network.to(device).eval()
+        return made[str(device)]
+
+
+def build_network(module: Any, shape: Shape, scales: Mapping[Any, Any]) -> nn.Module:
+    """A module with its standardisation; one that has no label gives what it leaves of its input.
+
+    Raises:
+        UserError: the module does not suit the data.
+    """
+    network = Wired(as_builder(module)(shape), shape, scales)
+    if shape.num_outputs:
+        return network
+    from distml.train.residual import Residual
+
+    return Residual(network)
+
+
+def _try_out(network: nn.Module, data: TrainingData) -> None:
+    """Find out what does not fit before anything is started.
+
+    Raises:
+        UserError: the network cannot take the rows, or gives something else than is asked for.
+    """
+    network.eval()
+    with torch.inference_mode():
+        try:
+            network(data.sample)
+        except RuntimeError as error:
+            said = " ".join(str(error).split())
+            raise UserError(
+                f"module: it cannot take the data ({said}); change its sizes"
+            ) from error
+
+
+def _as_tuple(patterns: str | list[str] | None) -> tuple[str, ...]:
+    if patterns is None:
+        return ()
+    return (patterns,) if isinstance(patterns, str) else tuple(patterns)

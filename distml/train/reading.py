@@ -1,0 +1,161 @@
+"""Whatever a network is given as X and y, as rows of fields and an array of targets.
+
+The one decision: arrays go through scikit-learn's own validation, so its conventions hold; tables
+are read column by column as their types say. A target may be named instead of given.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from sklearn.utils.validation import (
+    _check_feature_names,
+    check_array,
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
+
+from distml.data import ShardedDataset, as_table
+from distml.errors import DataError, UserError
+from distml.train.rows import Rows
+
+__all__ = ["Given", "read_given", "read_rows"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """Rows and targets, as they were given."""
+
+    rows: Rows
+    """The fields."""
+    target: Array | None
+    """Array of shape (num_rows,) or (num_rows, num_targets)."""
+
+
+def read_given(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = False) -> Given:
+    """Rows to train on; what the estimator's inputs learn of them is kept as `inputs_`.
+
+    Args:
+        estimator: the network.
+        X: array, DataFrame, Arrow table, dataset.
+        y: targets, the name of a column of X, or `None` if there are none.
+        reset: learn what the inputs are; else they have to be as before.
+        numeric: targets are numbers.
+
+    Raises:
+        ValueError: as scikit-learn's validation.
+        DataError: a column cannot be read.
+        UserError: y names no column.
+    """
+    table = _table_of(X)
+    if isinstance(y, str):
+        table, y = _without(table, y)
+        X = table
+    if table is None:
+        return _read_array(estimator, X, y, reset=reset, numeric=numeric)
+    if not isinstance(X, pa.Table | ShardedDataset):
+        _check_feature_names(estimator, X, reset=reset)
+    if reset:
+        estimator.inputs_ = estimator._new_inputs().fit(table)
+        estimator.n_features_in_ = table.num_columns
+    target = None if y is None else _target(y, numeric)
+    rows = estimator.inputs_.rows(table)
+    if target is not None:
+        check_consistent_length(target, np.empty(rows.num_rows))
+    return Given(rows=rows, target=target)
+
+
+def read_rows(estimator: Any, X: Any) -> Rows:
+    """Rows to predict.
+
+    Raises:
+        ValueError: as scikit-learn's validation.
+        DataError: a column is missing, or of another kind.
+    """
+    table = _table_of(X)
+    if table is None:
+        rows: Rows = estimator.inputs_.rows(_array(estimator, X, reset=False))
+        return rows
+    if not isinstance(X, pa.Table | ShardedDataset):
+        _check_feature_names(estimator, X, reset=False)
+    found: Rows = estimator.inputs_.rows(table)
+    return found
+
+
+def _read_array(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool) -> Given:
+    if _is_deep(X):
+        X = _array(estimator, X, reset=reset)
+        target = None if y is None else _target(y, numeric)
+        if target is not None:
+            check_consistent_length(X, target)
+    elif y is None:
+        X, target = _array(estimator, X, reset=reset), None
+    else:
+        X, target = validate_data(
+            estimator,
+            X,
+            y,
+            reset=reset,
+            dtype=np.float32,
+            ensure_all_finite=_finite(estimator),
+            multi_output=numeric,
+            y_numeric=numeric,
+        )
+        if not numeric:
+            target = column_or_1d(target, warn=True)
+    if reset:
+        estimator.inputs_ = estimator._new_inputs().fit(X)
+    return Given(rows=estimator.inputs_.rows(X), target=target)
+
+
+def _array(estimator: Any, X: Any, *, reset: bool) -> Array:
+    if _is_deep(X):
+        found = check_array(X, allow_nd=True, dtype=None)
+        if reset:
+            estimator.n_features_in_ = found.shape[1]
+        return np.asarray(found)
+    finite = _finite(estimator)
+    return np.asarray(
+        validate_data(estimator, X, reset=reset, dtype=np.float32, ensure_all_finite=finite)
+    )
+
+
+def _finite(estimator: Any) -> Any:
+    return "allow-nan" if estimator.standardize else True
+
+
+def _is_deep(X: Any) -> bool:
+    return isinstance(X, np.ndarray) and X.ndim > 2
+
+
+def _table_of(X: Any) -> pa.Table | None:
+    """Tables as Arrow; `None` for what scikit-learn calls an array."""
+    if isinstance(X, ShardedDataset):
+        return X.to_table()
+    if isinstance(X, pa.Table | pa.RecordBatch) or hasattr(X, "iloc"):
+        return as_table(X)
+    return None
+
+
+def _without(table: pa.Table | None, name: str) -> tuple[pa.Table, Array]:
+    if table is None:
+        raise UserError(f"y={name!r}: X is an array and has no columns; give the targets")
+    if name not in table.column_names:
+        raise UserError(f"y={name!r} is no column; there is {', '.join(table.column_names[:5])}")
+    column = table[name]
+    if column.null_count:
+        raise DataError(f"label {name!r} is null in {column.null_count} rows; leave those rows out")
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return table.drop_columns([name]), column.to_numpy()
+
+
+def _target(y: Any, numeric: bool) -> Array:
+    if not numeric:
+        return column_or_1d(np.asarray(y), warn=True)
+    return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")

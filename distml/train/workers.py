@@ -1,0 +1,299 @@
+"""A training on several workers, by Ray Train.
+
+The one decision: one call is one attempt. Ray Train starts the workers, places them and tells when
+one is lost; what is to be done about it is decided by `recovery`, because only there it is known
+whether a user's mistake, a lost node or too little memory ended it. Checkpoints go to the run's own
+storage, not through `ray.train.report`, which waits for its controller at each call.
+"""
+
+import importlib
+import os
+import socket
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from distml import session
+from distml.errors import DistmlError
+from distml.runs.events import emit
+from distml.signals import Held, held
+from distml.train.batch import Part
+from distml.train.context import Best, StoppedError, Train
+from distml.train.mailbox import Mailbox, MailboxChannel
+from distml.train.parallel import Parallel, choose_device
+from distml.train.setup import Setup
+
+__all__ = ["NodeTakenError", "WorkersLostError", "run_on_workers"]
+
+_ENVIRONMENT = {
+    # Two seconds by default, which every start and end waits for.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+_POLL_S = 0.1
+_RESIZE_EVERY_S = 5.0
+_COLLECTIVE_TIMEOUT = timedelta(minutes=5)
+
+
+class WorkersLostError(DistmlError):
+    """Workers died, or the node they were on."""
+
+
+class NodeTakenError(WorkersLostError):
+    """A node was taken away with notice, as clouds do with their cheaper machines."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Order:
+    """What each worker is given."""
+
+    body: Callable[[Train, Any], Any]
+    work: Any
+    setup: Setup
+    parts: Any
+    """Reference to the rows."""
+    mailbox: Any
+
+
+def run_on_workers(
+    body: Callable[[Train, Any], Any], work: Any, setup: Setup, parts: Mapping[str, Part]
+) -> Any:
+    """Run a training loop on workers of their own, once.
+
+    Args:
+        body: the loop: `body(train, work)`.
+        work: what it is given.
+        setup: how it is carried out.
+        parts: rows by name; put into the object store once.
+
+    Returns:
+        What the loop of worker 0 returns.
+
+    Raises:
+        UserError: this Ray has not what the workers need.
+        WorkersLostError: some died on the way.
+        KeyboardInterrupt: a signal came; there is a checkpoint if they are kept.
+        Exception: what the loop raised in a worker.
+    """
+    session.connect()
+    ray: Any = importlib.import_module("ray")
+    setup.workers.check_within(ray.cluster_resources())
+    mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
+    order = _Order(body=body, work=work, setup=setup, parts=ray.put(dict(parts)), mailbox=mailbox)
+    attempt = _Attempt(order)
+    with _environment(), held() as signals:
+        try:
+            return attempt.run(signals)
+        finally:
+            ray.kill(mailbox)
+
+
+class _Attempt:
+    """One fit of Ray Train, in a thread, while this one listens to the workers."""
+
+    def __init__(self, order: _Order) -> None:
+        self._order = order
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._told: Exception | None = None
+
+    def run(self, signals: Held) -> Any:
+        thread = threading.Thread(target=self._fit, name="distml-train", daemon=True)
+        thread.start()
+        asked = False
+        while thread.is_alive():
+            thread.join(_POLL_S)
+            self._listen()
+            if signals.has_come and not asked:
+                asked = True
+                self._order.mailbox.stop.remote()
+        self._listen()
+        if self._told is not None:
+            if isinstance(self._told, StoppedError):
+                raise KeyboardInterrupt(str(self._told)) from self._told
+            raise self._told
+        if self._error is not None:
+            raise _lost(self._error) from self._error
+        return self._result
+
+    def _listen(self) -> None:
+        import ray
+
+        for rank, kind, fields in ray.get(self._order.mailbox.drain.remote()):
+            if kind == "error":
+                # The first to fail knows why; the others miss it.
+                error = fields["error"]
+                if self._told is None and not _misses_a_peer(error):
+                    self._told = error
+            else:
+                emit(kind, **({"rank": rank} if rank else {}), **fields)
+
+    def _fit(self) -> None:
+        try:
+            self._result = _trainer(self._order).fit().return_value
+        except BaseException as error:
+            self._error = error
+
+
+def _trainer(order: _Order) -> Any:
+
+    workers = order.setup.workers
+    resources = {"CPU": float(workers.cpus_per_worker)}
+    if workers.gpus_per_worker:
+        resources["GPU"] = float(workers.gpus_per_worker)
+    # The types of Ray are those of its former version.
+    ray_train: Any = importlib.import_module("ray.train")
+    return _lean_trainer()(
+        _work,
+        train_loop_config={"order": order},
+        scaling_config=ray_train.ScalingConfig(
+            num_workers=workers.num_workers,
+            use_gpu=bool(workers.gpus_per_worker),
+            resources_per_worker=resources,
+            elastic_resize_monitor_interval_s=_RESIZE_EVERY_S,
+        ),
+        run_config=ray_train.RunConfig(
+            # The same name would take up what another run has left there.
+            name=f"distml-{uuid.uuid4().hex[:12]}",
+            storage_path=str(Path(tempfile.gettempdir(), "distml-ray-train")),
+            failure_config=ray_train.FailureConfig(max_failures=0, max_preemption_failures=0),
+        ),
+    )
+
+
+_SPARED = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
+
+
+def _lean_trainer() -> Any:
+    """Ray Train's trainer without two helpers that take half of the time to start and to end.
+
+    One splits Ray Data, which is not used. The other frees what a controller has reserved that died
+    before its driver; ours dies with its driver, and Ray frees what it had.
+    """
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+    class Lean(DataParallelTrainer):
+        def _create_default_callbacks(self) -> list[Any]:
+            callbacks = super()._create_default_callbacks()
+            return [each for each in callbacks if type(each).__name__ not in _SPARED]
+
+    return Lean
+
+
+def _work(config: Mapping[str, Any]) -> Any:
+    """A worker: joins the others, runs the loop, tells what went wrong."""
+    import ray
+    import torch
+    from torch import distributed as dist
+
+    order: _Order = config["order"]
+    context = ray.train.get_context()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    channel = MailboxChannel(order.mailbox, rank)
+    setup = order.setup
+    torch.set_num_threads(setup.workers.cpus_per_worker)
+    try:
+        device = choose_device(setup.workers.gpus_per_worker or 0)
+        if world_size > 1:
+            _join(rank, world_size, setup)
+        train = Train(
+            parts=ray.get(order.parts),
+            seed=setup.seed,
+            parallel=Parallel(
+                device=device,
+                world_size=world_size,
+                strategy=setup.strategy,
+                precision=setup.precision,
+                compile=setup.compile,
+            ),
+            rank=rank,
+            channel=channel,
+            checkpoints=setup.checkpoints,
+            checkpoint_every_s=setup.checkpoint_every_s,
+            best=Best(**setup.best()),
+        )
+        channel.emit("workers", num_workers=world_size, host=socket.gethostname())
+        try:
+            with session.inline():
+                value = order.body(train, order.work)
+        finally:
+            train.close()
+        return value if rank == 0 else None
+    except Exception as error:
+        ray.get(order.mailbox.post.remote(rank, [("error", {"error": _portable(error)})]))
+        raise
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _join(rank: int, world_size: int, setup: Setup) -> None:
+    """Make one process group of all workers."""
+    from ray.train.collective import broadcast_from_rank_zero
+    from torch import distributed as dist
+
+    address = None
+    if rank == 0:
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            address = f"tcp://{_own_address()}:{probe.getsockname()[1]}"
+    # NCCL refuses two workers on one GPU.
+    backend = "nccl" if (setup.workers.gpus_per_worker or 0) >= 1 else "gloo"
+    dist.init_process_group(
+        backend,
+        init_method=broadcast_from_rank_zero(address),
+        rank=rank,
+        world_size=world_size,
+        timeout=_COLLECTIVE_TIMEOUT,
+    )
+
+
+def _own_address() -> str:
+    ray: Any = importlib.import_module("ray")
+    return str(ray.util.get_node_ip_address())
+
+
+def _misses_a_peer(error: Exception) -> bool:
+    """Whether it says only that another worker is not there any more."""
+    text = str(error)
+    signs = ("onnection closed by peer", "onnection reset", "Broken pipe", "NCCL", "timed out")
+    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
+
+
+def _lost(error: BaseException) -> DistmlError:
+    from ray.train.v2.api.exceptions import PreemptionError
+
+    said = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    if isinstance(error, PreemptionError):
+        return NodeTakenError(f"a node was taken away: {said}")
+    return WorkersLostError(f"workers were lost: {said}")
+
+
+def _portable(error: Exception) -> Exception:
+    import cloudpickle
+
+    try:
+        cloudpickle.loads(cloudpickle.dumps(error))
+    except Exception:
+        return DistmlError(f"{type(error).__name__}: {error}")
+    return error
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    added = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
