@@ -11,10 +11,14 @@ if TYPE_CHECKING:
     from distml.data.dataset import Shard, ShardedDataset
     from distml.data.encode import Encoder
     from distml.data.folds import bootstrap_rows, fold_rows
+    from distml.data.matrix import as_matrix
+    from distml.data.order import MemoryOrder, StreamOrder
+    from distml.data.parts import rows_of_part
     from distml.data.rowhash import hash_rows
     from distml.data.rule import evaluate_rule, rule_columns
     from distml.data.split import ByGroup, ByHash, ByTime, Split, SplitRule, Stratified
     from distml.data.statistics import Summary
+    from distml.data.stream import StreamReader
     from distml.data.tables import as_table
     from distml.data.writer import write_shards
 
@@ -23,17 +27,22 @@ __all__ = [
     "ByHash",
     "ByTime",
     "Encoder",
+    "MemoryOrder",
     "Shard",
     "ShardedDataset",
     "Split",
     "SplitRule",
     "Stratified",
+    "StreamOrder",
+    "StreamReader",
     "Summary",
+    "as_matrix",
     "as_table",
     "bootstrap_rows",
     "evaluate_rule",
     "fold_rows",
     "hash_rows",
+    "rows_of_part",
     "rule_columns",
     "write_shards",
 ]
@@ -43,17 +52,22 @@ _HOME = {
     "ByHash": "split",
     "ByTime": "split",
     "Encoder": "encode",
+    "MemoryOrder": "order",
     "Shard": "dataset",
     "ShardedDataset": "dataset",
     "Split": "split",
     "SplitRule": "split",
     "Stratified": "split",
+    "StreamOrder": "order",
+    "StreamReader": "stream",
     "Summary": "statistics",
+    "as_matrix": "matrix",
     "as_table": "tables",
     "bootstrap_rows": "folds",
     "evaluate_rule": "rule",
     "fold_rows": "folds",
     "hash_rows": "rowhash",
+    "rows_of_part": "parts",
     "rule_columns": "rule",
     "write_shards": "writer",
 }

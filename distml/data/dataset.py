@@ -21,7 +21,7 @@ from distml.data.footer import FORMATS, Footer, format_of, read_footer, sniff
 from distml.data.hive import partition_schema, partition_values
 from distml.data.location import Listing, Source, list_files
 from distml.data.marks import check_whole
-from distml.data.reading import read_rows, stream_rows
+from distml.data.reading import FooterCache, read_rows, stream_rows
 from distml.data.schema import one_schema
 from distml.data.tables import unknown_column
 from distml.errors import DataError
@@ -138,17 +138,25 @@ class ShardedDataset:
         fields = [self.schema.field(name) for name in self._known(columns)]
         return replace(self, schema=pa.schema(fields))
 
-    def read_shard(self, index: int, columns: Sequence[str] | None = None) -> pa.Table:
+    def read_shard(
+        self, index: int, columns: Sequence[str] | None = None, footers: FooterCache | None = None
+    ) -> pa.Table:
         """Read one shard.
 
         Args:
             index: its place in `shards`.
             columns: the columns to read; all by default.
+            footers: keeps the file's footer for the next read of it.
 
         Raises:
             DataError: an unknown column, or a shard that is corrupt; the message names its file.
         """
-        return self._read([self.shards[index]], self._known(columns))
+        shard, names = self.shards[index], self._known(columns)
+        stored = self._stored(names)
+        if footers is None or shard.row_group is None or not stored.names:
+            return self._read([shard], names)
+        filesystem, path, _ = self._place(shard)
+        return self._whole(shard, footers.read(filesystem, path, shard.row_group, stored), names)
 
     def iter_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Read shard after shard, in order.

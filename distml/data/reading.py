@@ -17,7 +17,7 @@ from distml.data.footer import FORMATS
 from distml.data.tables import first_line
 from distml.errors import DataError
 
-__all__ = ["read_rows", "stream_rows"]
+__all__ = ["FooterCache", "read_rows", "stream_rows"]
 
 
 def read_rows(
@@ -72,13 +72,51 @@ def stream_rows(
             scanner = _scanner(filesystem, path, format_name, only, schema, batch_size=num_rows)
             yield from scanner.to_batches()
             return
-        with (
-            filesystem.open_input_file(path) as source,
-            pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True) as file,
-        ):
+        with _open_parquet(filesystem, path) as file:
             groups = [] if row_group is None else [row_group]
             for batch in file.iter_batches(num_rows, row_groups=groups, columns=schema.names):
                 yield batch.select(schema.names).cast(schema)
+
+
+class FooterCache:
+    """Footers of Parquet files, kept by who reads many of their row groups.
+
+    To parse a footer takes about as long as to read a row group. The files themselves are not kept
+    open: each would hold the row group that was read last. The footer not used for longest goes.
+    """
+
+    def __init__(self, most: int = 256) -> None:
+        self._most = most
+        self._footers: dict[str, pq.FileMetaData] = {}
+
+    def read(
+        self, filesystem: fs.FileSystem, path: str, row_group: int, schema: pa.Schema
+    ) -> pa.Table:
+        """Read a row group at once.
+
+        Args:
+            filesystem: where the file is, the same in all calls.
+            path: its path there.
+            row_group: which row group.
+            schema: the columns to read, at least one, with the types to give them.
+
+        Raises:
+            DataError: the file cannot be read; the message names it.
+        """
+        footer = self._footers.pop(path, None)
+        with _blaming(path), _open_parquet(filesystem, path, footer) as file:
+            self._footers[path] = file.metadata  # the last one, as the one used last
+            if len(self._footers) > self._most:
+                del self._footers[next(iter(self._footers))]
+            rows = file.read_row_group(row_group, columns=schema.names).select(schema.names)
+            return rows if rows.schema == schema else rows.cast(schema)
+
+
+def _open_parquet(
+    filesystem: fs.FileSystem, path: str, footer: pq.FileMetaData | None = None
+) -> pq.ParquetFile:
+    options = {"pre_buffer": True, "page_checksum_verification": True}
+    return pq.ParquetFile(path, metadata=footer, filesystem=filesystem, **options)
 
 
 def _scanner(

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from distml.data.rowhash import hash_column, hash_rows, uniform
+from distml.data.rowhash import Hashes, hash_column, hash_rows, uniform
 from distml.data.tables import as_table, first_line, unknown_column
 from distml.errors import DataError, UserError
 
@@ -47,6 +47,11 @@ class SplitRule(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class _Described:
+    @property
+    def rowwise(self) -> bool:
+        """Whether it looks at each row alone, so that it may be given some rows at a time."""
+        return True
+
     def describe(self) -> dict[str, Any]:
         """The rule as JSON: its name and its arguments."""
         arguments = {name: _jsonable(value) for name, value in asdict(self).items()}
@@ -132,6 +137,11 @@ class ByTime(_Described):
             _check_fraction(self, self.fraction)
 
     @property
+    def rowwise(self) -> bool:
+        """With a start; the last fraction depends on all times."""
+        return self.fraction is None
+
+    @property
     def columns(self) -> tuple[str, ...] | None:
         """The time's column."""
         return (self.column,)
@@ -188,6 +198,11 @@ class Stratified(_Described):
         _check_fraction(self, self.fraction)
 
     @property
+    def rowwise(self) -> bool:
+        """How many rows are taken depends on how many there are."""
+        return False
+
+    @property
     def columns(self) -> tuple[str, ...] | None:
         """The class and the key."""
         keys = _names(self.key)
@@ -195,9 +210,18 @@ class Stratified(_Described):
 
     def take(self, table: pa.Table, left: Mask, seed: str) -> Mask:
         """In each class, the rows with the smallest hashes."""
+        return self.choose(self.reduce(table, seed), left)
+
+    def reduce(self, table: pa.Table, seed: str) -> Hashes:
+        """What it needs to know of each row: its class and its key as hashes, shape (n_rows, 2)."""
+        keys = hash_rows(table, _names(self.key), seed=seed)
+        return np.stack([hash_column(table[self.column]), keys], axis=1)
+
+    def choose(self, reduced: Hashes, left: Mask) -> Mask:
+        """`take`, knowing of each row what `reduce` gives."""
         rows = np.flatnonzero(left)
-        hashes = hash_rows(table, _names(self.key), seed=seed)[rows]
-        classes = np.unique(hash_column(table[self.column])[rows], return_inverse=True)[1]
+        hashes = reduced[rows, 1]
+        classes = np.unique(reduced[rows, 0], return_inverse=True)[1]
         order = np.lexsort((hashes, classes))
         taken = np.zeros_like(left)
         for members in np.split(order, np.cumsum(np.bincount(classes))[:-1]):

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from distml.data.reading import read_rows, stream_rows
+from distml.data.reading import FooterCache, read_rows, stream_rows
 from distml.errors import DataError
 
 HOME = fs.LocalFileSystem()
@@ -70,3 +70,32 @@ def test_a_file_that_lost_a_column_is_named(path):
     schema = TABLE.schema.append(pa.field("gone", pa.int64()))
     with pytest.raises(DataError, match=r"a\.parquet: cannot be read"):
         list(stream_rows(HOME, path, "parquet", 0, schema, num_rows=1000))
+
+
+def test_a_footer_that_is_known_is_not_read_again(tmp_path):
+    path = str(tmp_path / "a.parquet")
+    pq.write_table(TABLE.slice(0, 3000), path, row_group_size=1000)
+    footers = FooterCache()
+    groups = [footers.read(HOME, path, i, TABLE.schema) for i in range(2)]
+    assert pa.concat_tables(groups).equals(TABLE.slice(0, 2000))
+    with open(path, "r+b") as file:  # noqa: PTH123
+        file.seek(-8, 2)
+        file.write(b"\0" * 8)
+    assert footers.read(HOME, path, 2, TABLE.schema).equals(TABLE.slice(2000, 1000))
+    with pytest.raises(DataError, match=r"a\.parquet: cannot be read"):
+        FooterCache().read(HOME, path, 2, TABLE.schema)
+
+
+def test_footers_not_used_for_longest_are_forgotten(tmp_path):
+    paths = [str(tmp_path / f"{i}.parquet") for i in range(3)]
+    for path in paths:
+        pq.write_table(TABLE.slice(0, 10), path)
+    footers = FooterCache(most=2)
+    for path in paths:
+        footers.read(HOME, path, 0, TABLE.schema)
+    assert list(footers._footers) == paths[1:]
+
+
+def test_a_row_group_gets_the_types_that_were_asked_for(path):
+    schema = pa.schema([("n", pa.float32())])
+    assert FooterCache().read(HOME, path, 0, schema).equals(TABLE.select(["n"]).cast(schema))
