@@ -30,7 +30,7 @@ LAYERS: dict[str, set[str]] = {
     "terminal": {"errors", "jobfile", "parameters", "runs"},
     "fit": {"data", "errors", "job", "runs", "spread"},
     "ensemble": {"data", "errors", "job", "runs", "session"},
-    "train": {"data", "errors", "job", "runs", "session"},
+    "train": {"data", "errors", "job", "runs", "session", "signals"},
     "launch": {"errors", "job", "runs"},
     "predict": {"data", "errors", "job", "runs", "spread"},
     "start": {"errors", "job", "jobfile", "machine", "runs"},
