@@ -181,9 +181,17 @@ def logs_command(run: str, follow: bool, storage: str) -> None:
 @detach_option
 def resume_command(run: str, on: str | None, storage: str, detach: bool) -> int:
     """Go on with a run that was stopped or failed: only what is missing is done."""
-    record = RunStore(storage).load(run)
-    request = LaunchRequest(storage=storage, run_id=record.run_id, detach=detach)
-    return see_through(launcher(on or record.launcher), request)
+    # Only here: it reads what runs leave behind.
+    from distml.verbs.verdict import is_due, say_verdict
+
+    store = RunStore(storage)
+    record = store.load(run)
+    if not is_due(record):
+        request = LaunchRequest(storage=storage, run_id=record.run_id, detach=detach)
+        code = see_through(launcher(on or record.launcher), request)
+        if code or detach:
+            return code
+    return say_verdict(store, record.run_id)
 
 
 @cli.command("stop")

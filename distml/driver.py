@@ -85,7 +85,9 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--inline", action="store_true", help="fit in this process, without Ray")
     parser.add_argument("--take-output", action="store_true", help="send output to the run's log")
     parser.add_argument("--fresh", action="store_true", help="use no fits of other runs")
-    parser.add_argument("--against", action="store_true", help="compare with the model of RUN")
+    parser.add_argument(
+        "--against", type=float, metavar="MARGIN", help="be better than the model of RUN by that"
+    )
     parser.add_argument("--warm", action="store_true", help="start from the model of RUN")
     parser.add_argument("--plan", metavar="FILE", help="run nothing: write what it would take")
     parser.epilog = "What follows `--` is the job's own command line."

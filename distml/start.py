@@ -112,13 +112,14 @@ def _new(
 def _parent(options: argparse.Namespace, origin: RunRecord) -> dict[str, Any]:
     """How a run does another again; what began with a former model does so again."""
     before = origin.details.get("parent", {})
-    if options.against:
+    if options.against is not None:
         before = {"former": origin.run_id, "warm": options.warm}
     return {
         "run": origin.run_id,
         "fresh": options.fresh,
         "former": before.get("former"),
         "warm": before.get("warm", False),
+        "margin": options.against,
     }
 
 

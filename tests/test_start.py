@@ -38,7 +38,7 @@ def start(tmp_path):
             "launcher": "debug",
             "arguments": list(arguments),
         }
-        blank = {"resume": False, "again": None, "fresh": False, "against": False, "warm": False}
+        blank = {"resume": False, "again": None, "fresh": False, "against": None, "warm": False}
         with contextlib.ExitStack() as stack:
             made = prepare(Namespace(**{**blank, **given, **options}), stack)
         if create:
@@ -78,21 +78,24 @@ def test_a_fresh_run_keeps_its_units_to_itself_also_when_it_is_resumed(start):
 
 def test_a_retraining_knows_the_former_model_also_when_it_is_resumed(start):
     start(create=True)
-    made = start("two", again="one", against=True, warm=True, create=True)
+    made = start("two", again="one", against=0.01, warm=True, create=True)
 
     assert (made.former.run_id, made.former.warm) == ("one", True)
     assert made.former.bundle == made.store.paths("one").bundle
-    assert start("two", resume=True).former == made.former
+    resumed = start("two", resume=True)
+    assert resumed.former == made.former
+    assert resumed.record.details["parent"]["margin"] == 0.01
 
 
 def test_what_began_with_a_former_model_does_so_again_when_it_is_reproduced(start):
     start(create=True)
-    made = start("two", again="one", against=True, warm=True, create=True)
+    made = start("two", again="one", against=0.01, warm=True, create=True)
 
     again = start("three", again="two", fresh=True)
 
     assert again.former == made.former
     assert again.record.details["parent"]["run"] == "two"
+    assert again.record.details["parent"]["margin"] is None
 
 
 def test_what_was_predicted_of_a_job_is_noted_for_the_same_parameters_only(start, tmp_path):

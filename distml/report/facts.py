@@ -3,7 +3,7 @@
 The one decision: facts are pairs of name and text, so one template lays all of them out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,10 +63,10 @@ def overview(content: Content) -> Facts:
 
 
 def standing(content: Content) -> list[str]:
-    """What is to be said of a run that has not succeeded; nothing of one that has."""
+    """What is to be said of a run that has not succeeded; of one that has, what came of it."""
     record = content.record
     if record.status is RunStatus.SUCCEEDED:
-        return list(content.remarks)
+        return [*_verdict(record), *content.remarks]
     said = [f"This run is {record.status}{f': {record.reason}' if record.reason else ''}."]
     progress = progress_of(content.events)
     if progress.total or progress.phase:
@@ -78,6 +78,15 @@ def standing(content: Content) -> list[str]:
     if record.status.is_final:
         said.append(f"Go on with: distml resume {record.run_id}")
     return [*said, "What there is so far is below.", *content.remarks]
+
+
+def _verdict(record: RunRecord) -> Iterator[str]:
+    """What came of a reproduction or a retraining."""
+    for what in ("reproduction", "retraining"):
+        told = record.details.get(what)
+        if isinstance(told, Mapping) and told.get("said"):
+            former = record.details.get("parent", {}).get("run")
+            yield f"This is a {what} of {former}: {told['said']}."
 
 
 def loading(content: Content) -> str | None:

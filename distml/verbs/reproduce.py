@@ -4,17 +4,15 @@ One decision: the reproduction is a run of its own, from the same copy of the jo
 same parameters, and with no fit taken from the storage; it is then compared value by value.
 """
 
-import dataclasses
-
 import click
 
 from distml.launch.launcher import LaunchRequest, launcher
-from distml.runs.agreement import agreement
 from distml.runs.record import new_run_id
 from distml.runs.store import RunStore
-from distml.verbs.finished import evaluation, finished_run, golden_predictions
+from distml.verbs.finished import finished_run
 from distml.verbs.follow import see_through
 from distml.verbs.options import run_argument, storage_option
+from distml.verbs.verdict import say_verdict
 
 __all__ = ["command"]
 
@@ -37,16 +35,4 @@ def command(run: str, on: str | None, storage: str) -> int:
         options=("--fresh",),
     )
     code = see_through(launcher(on or former.launcher), request)
-    if code:
-        return code
-    both = (former.run_id, request.run_id)
-    found = agreement(
-        former,
-        store.load(request.run_id),
-        [evaluation(store, run_id) for run_id in both],
-        [golden_predictions(store, run_id) for run_id in both],
-    )
-    told = {**dataclasses.asdict(found), "agrees": found.agrees}
-    store.annotate(request.run_id, reproduces=former.run_id, reproduction=told)
-    click.echo(f"\n{request.run_id} {found}")
-    return 0 if found.agrees else 1
+    return code or say_verdict(store, request.run_id)

@@ -1,22 +1,22 @@
 """`distml retrain RUN --data NEW`: the same job on new data, promoted only if it is better.
 
 One decision: the former model is tried on the new data's test sets by the run that retrains, beside
-the new model and on the same rows; this command reads both scores from the record and decides.
+the new model and on the same rows; both scores are read from its record to decide. The margin is
+noted there too, so that a retraining that was interrupted is decided by whoever resumes it.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 
 import click
 
 from distml.errors import UserError
 from distml.launch.launcher import LaunchRequest, launcher
-from distml.runs.promotion import chain, decide, promote
 from distml.runs.record import RunRecord, new_run_id
 from distml.runs.store import RunStore
-from distml.verbs.finished import evaluation, finished_run
+from distml.verbs.finished import finished_run
 from distml.verbs.follow import see_through
 from distml.verbs.options import run_argument, storage_option
+from distml.verbs.verdict import say_verdict
 
 __all__ = ["command"]
 
@@ -58,21 +58,10 @@ def command(
         run_id=new_run_id(former.job_file),
         again=former.run_id,
         arguments=tuple(_arguments(former, data, changes)),
-        options=("--against", "--warm") if warm else ("--against",),
+        options=(f"--against={margin}", "--warm") if warm else (f"--against={margin}",),
     )
     code = see_through(launcher(on or former.launcher), request)
-    return code or _decided(store, former, request.run_id, margin)
-
-
-def _decided(store: RunStore, former: RunRecord, run_id: str, margin: float) -> int:
-    record = store.load(run_id)
-    decision = decide(record, evaluation(store, run_id), margin)
-    told = {"former": former.run_id, "chain": chain(former), "decision": asdict(decision)}
-    store.annotate(run_id, retraining=told)
-    if decision.promoted:
-        promote(store.storage, record, decision)
-    click.echo(f"\n{run_id} {decision}")
-    return 0
+    return code or say_verdict(store, request.run_id)
 
 
 def _arguments(former: RunRecord, data: str | None, changes: Sequence[str]) -> Iterator[str]:

@@ -94,3 +94,17 @@ def test_what_there_is_nothing_to_do_with_is_refused(ran, capfd, verb, change, m
     assert errors.count("\n") == 1
     assert message in errors
     assert len(RunStore("runs").list()) == 1
+
+
+def test_a_reproduction_that_was_interrupted_is_judged_when_it_is_resumed(ran, monkeypatch, capfd):
+    def fail(*arguments, **options):
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("distml.fit.delivery.Delivery.write", fail)
+        assert main(["reproduce", "one"]) == 1
+
+    assert main(["resume", "last"]) == 0
+
+    assert "agrees exactly" in capfd.readouterr().out
+    assert last().details["reproduction"]["said"].startswith("agrees exactly")

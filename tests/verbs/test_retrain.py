@@ -73,6 +73,41 @@ def test_a_warm_start_is_reproduced_from_the_same_former_model(ran):
     assert main(["reproduce", "last"]) == 0
 
 
+class InterruptError(Exception):
+    """Stands for whatever ends a command between a run and its verdict."""
+
+
+@pytest.mark.parametrize("when", ["while it runs", "before the verdict"])
+def test_a_retraining_that_was_interrupted_is_decided_when_it_is_resumed(ran, when, monkeypatch):
+    def fail(*arguments, **options):
+        raise InterruptError
+
+    with monkeypatch.context() as patch:
+        if when == "while it runs":
+            patch.setattr("distml.fit.delivery.Delivery.write", fail)
+            assert main(["retrain", "one", "--data", "more.parquet", "--margin", "0.9"]) == 1
+        else:
+            patch.setattr("distml.verbs.retrain.say_verdict", fail)
+            assert main(["retrain", "one", "--data", "more.parquet", "--margin", "0.9"]) == 1
+    assert "retraining" not in last().details
+
+    assert main(["resume", "last"]) == 0
+
+    decision = last().details["retraining"]["decision"]
+    assert (decision["margin"], decision["promoted"]) == (0.9, False)
+    assert main(["resume", "last"]) == 2
+
+
+def test_the_report_says_what_was_decided(ran):
+    source = (ran / "forest.py").read_text()
+    (ran / "forest.py").write_text(source.replace("report=False", "report=True"))
+    assert main(["run", "forest.py", "--on", "debug", "--run-id", "two"]) == 0
+    assert main(["retrain", "two", "--data", "more.parquet"]) == 0
+
+    page = (ran / "runs" / last().run_id / "report.html").read_text()
+    assert "This is a retraining of two: promoted: roc_auc on test is" in page
+
+
 def test_other_parameters_can_change_too(ran):
     changes = ["--set", "data=more.parquet", "--set", "trees=2"]
     assert main(["retrain", "one", *changes]) == 0
