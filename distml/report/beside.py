@@ -4,6 +4,8 @@ The one decision: what differs and whether it is more than chance is `distml.run
 say; here it is laid out, with the curves of both in one chart.
 """
 
+import math
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +34,10 @@ _CURVES = (
     ),
 )
 """Part of the evaluation, title, and for both axes the field and what it is."""
+
+_AVERAGED = ("roc", "pr")
+_STEPS = 50
+"""Of the mean of several classes' curves, from 0 to 1."""
 
 
 def compare_report(store: RunStore, run_a: str, run_b: str) -> str:
@@ -78,17 +84,20 @@ def _by_test(scores: Sequence[Any]) -> dict[str, list[Any]]:
 
 
 def _figures(a: Content, b: Content, test: str) -> Iterator[Figure]:
-    """Curves of both runs where each has one: of two classes, or the error by decile."""
+    """Curves of both runs: of the one class or the mean of all, or the error by decile."""
     pair = {"A": a.sets[test], "B": b.sets[test]}
     for part, title, x, y in _CURVES:
+        curves = {name: _of_classes(of_set, part, x[0], y[0]) for name, of_set in pair.items()}
+        shared = [one for one in curves["A"] if one in curves["B"]]
+        if not shared or (len(shared) > 1 and part not in _AVERAGED):
+            continue
         series = [
-            (name, _points(curve[x[0]], curve[y[0]], x[1].lower(), y[1].lower()))
-            for name, of_set in pair.items()
-            for curve in _only(of_set.get(part))
+            (name, _points(*_mean([of_class[one] for one in shared]), x[1].lower(), y[1].lower()))
+            for name, of_class in curves.items()
         ]
-        if len(series) == 2:
-            channels = [{"scale": _UNIT, "axis": axis(one[1], "~g")} for one in (x, y)]
-            yield _drawn(title, test, lines(series, *channels))
+        channels = [{"scale": _UNIT, "axis": axis(one[1], "~g")} for one in (x, y)]
+        mean = f", mean of {len(shared)} classes" if len(shared) > 1 else ""
+        yield _drawn(title + mean, test, lines(series, *channels))
     if all(of_set.get("deciles") for of_set in pair.values()):
         errors = {name: _errors(of_set["deciles"]) for name, of_set in pair.items()}
         x_axis = axis("Decile of the prediction", "d", values=[1, 4, 7, 10])
@@ -109,8 +118,36 @@ def _errors(deciles: Sequence[Mapping[str, Any]]) -> list[tuple[float, float, st
     ]
 
 
-def _only(curves: Sequence[Mapping[str, Any]] | None) -> Sequence[Mapping[str, Any]]:
-    return curves if curves and len(curves) == 1 else ()
+Curve = tuple[Sequence[float], Sequence[float]]
+"""Where its points are, to the right and up."""
+
+
+def _of_classes(of_set: Mapping[str, Any], part: str, x: str, y: str) -> dict[str, Curve]:
+    """Class → its curve; without classes that have none, since no row is of them or all are."""
+    curves = of_set.get(part) or ()
+    return {str(curve["class"]): (curve[x], curve[y]) for curve in curves if curve[x]}
+
+
+def _mean(curves: Sequence[Curve]) -> Curve:
+    """One curve as it is; of several the mean height at even steps."""
+    if len(curves) == 1:
+        return curves[0]
+    places = [step / _STEPS for step in range(_STEPS + 1)]
+    sorted_by_place = [sorted(zip(*curve, strict=True)) for curve in curves]
+    heights = [[_height(points, place) for place in places] for points in sorted_by_place]
+    return places, [sum(each) / len(each) for each in zip(*heights, strict=True)]
+
+
+def _height(points: Sequence[tuple[float, float]], place: float) -> float:
+    """Height of a line through points that are sorted; the upper end where it is upright."""
+    behind = bisect_right(points, (place, math.inf))
+    if behind == 0:
+        return points[0][1]
+    (x, y), after = points[behind - 1], points[behind:]
+    if not after or x == place:
+        return y
+    further, height = after[0]
+    return y + (height - y) * (place - x) / (further - x)
 
 
 def _points(

@@ -12,7 +12,7 @@ import html5lib
 import pytest
 
 from distml.errors import UserError
-from distml.report import compare_report, notebook_html, report_html, write_report
+from distml.report import beside, compare_report, notebook_html, report_html, write_report
 from distml.runs.paths import RunPaths
 from distml.runs.record import RunStatus
 
@@ -254,6 +254,29 @@ def test_two_runs_stand_beside_each_other(store, make_run, binary, fits):
     assert f"rows 50,000 {NASTY}" in text
     assert "equal" in text
     assert [title for _, title in headings(tree)].count("ROC curve") == 2
+
+
+def test_two_runs_of_several_classes_show_the_mean_of_their_curves(store, make_run, four):
+    a, b = make_run(four, run_id="a"), make_run(four, run_id="b")
+
+    titles = [title for _, title in headings(assert_sound(compare_report(store, a, b)))]
+
+    num_sets = len(four["sets"])
+    assert titles.count("ROC curve, mean of 4 classes") == num_sets
+    assert titles.count("Precision and recall, mean of 4 classes") == num_sets
+    assert "Calibration" not in titles
+
+
+def test_the_mean_of_curves_goes_up_where_they_go_up():
+    upright = ([0.0, 0.0, 1.0], [0.0, 1.0, 1.0])
+    slope = ([0.0, 1.0], [0.0, 1.0])
+
+    places, heights = beside._mean([upright, slope])
+
+    assert places[0] == 0.0
+    assert places[-1] == 1.0
+    assert heights == pytest.approx([(1 + place) / 2 for place in places])
+    assert beside._mean([upright]) == upright
 
 
 def test_runs_of_different_tasks_are_not_compared(store, make_run, binary, regression):
