@@ -1,6 +1,6 @@
 """Networks as small parameter objects that build a module once the shape of the data is known.
 
-Names are resolved on first use, so that naming a network does not load torch.
+Names are resolved on first use, so that one network does not load the others.
 """
 
 from importlib import import_module
