@@ -87,7 +87,8 @@ LIBRARIES: dict[str, set[str]] = {
     "fit": _NUMERIC | {"threadpoolctl"},
     "ensemble": _NUMERIC
     | {"cloudpickle", "joblib", "psutil", "ray", "rich", "threadpoolctl", "xgboost"},
-    "train": _NUMERIC | {"ray", "safetensors", "sentencepiece", "threadpoolctl", "torch"},
+    "train": _NUMERIC
+    | {"cloudpickle", "ray", "safetensors", "sentencepiece", "threadpoolctl", "torch"},
     "launch": {"psutil"},
     "predict": {"pyarrow", "threadpoolctl"},
     "driver": {"ray"},

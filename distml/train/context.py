@@ -18,9 +18,10 @@ from distml.errors import UserError
 from distml.train.batch import Batch, Batches, Part
 from distml.train.checkpoint import Checkpoints, Writer
 from distml.train.parallel import Parallel
+from distml.train.position import Best, Position
 from distml.train.prefetch import on_device
 
-__all__ = ["Channel", "Position", "StoppedError", "Train"]
+__all__ = ["Channel", "StoppedError", "Train"]
 
 _ASK_EVERY_S = 1.0
 """Seconds between two questions whether a node will be taken away."""
@@ -43,40 +44,6 @@ class Channel(Protocol):
 
     def must_save(self) -> bool:
         """Whether a checkpoint is needed at once: a node will be taken away. All workers ask."""
-
-
-@dataclass(kw_only=True, slots=True)
-class Position:
-    """How far a training is."""
-
-    epoch: int = 0
-    """The epoch under way, or the next."""
-    batch: int = 0
-    """Batches of it that are done."""
-    step: int = 0
-    """Batches of all epochs that are done."""
-
-
-@dataclass(kw_only=True, slots=True)
-class Best:
-    """The best value so far of the metric that is watched."""
-
-    metric: str = "val_loss"
-    mode: str = "min"
-    value: float | None = None
-    step: int | None = None
-
-    def take(self, metrics: Mapping[str, float], step: int) -> bool:
-        """Look at new metrics; whether they are the best so far."""
-        value = metrics.get(self.metric)
-        if value is None:
-            return False
-        better = self.value is None or (
-            value < self.value if self.mode == "min" else value > self.value
-        )
-        if better:
-            self.value, self.step = value, step
-        return better
 
 
 @dataclass(kw_only=True)
@@ -252,14 +219,6 @@ class Train:
             self._saved_at, self._saved_step = time.monotonic(), self.position.step
         if wait:
             self._writer.wait()
-
-    def finish(self) -> None:
-        """Wait until the last checkpoint is in its place.
-
-        Raises:
-            StorageError: the storage is full or refuses.
-        """
-        self._writer.wait()
 
     def close(self) -> None:
         """Let the last checkpoint get to its place, and pass over what is wrong with it."""

@@ -15,14 +15,13 @@ from sklearn.base import (
     RegressorMixin,
     TransformerMixin,
 )
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from distml.errors import DataError, UserError
 from distml.train.network import Network
 from distml.train.objective import objective_of
 from distml.train.reading import read_given, read_rows
+from distml.train.targets import class_codes, named_loss, row_weights
 
 __all__ = ["NeuralClassifier", "NeuralRegressor", "NeuralTransformer"]
 
@@ -138,8 +137,8 @@ class NeuralClassifier(ClassifierMixin, Network):
         epochs: int | None = None,
     ) -> Self:
         carry_on = carry_on and hasattr(self, "weights_")
-        given = read_given(self, X, _wanted(y, self), reset=not carry_on)
-        target = _present(given.target)
+        given = read_given(self, X, y, reset=not carry_on)
+        target = given.targets(self)
         check_classification_targets(target)
         if not carry_on:
             self.classes_ = np.unique(target if classes is None else np.asarray(classes))
@@ -147,11 +146,11 @@ class NeuralClassifier(ClassifierMixin, Network):
             raise ValueError(
                 f"y has 1 class, {self.classes_[0]!r}; a classifier needs at least two"
             )
-        codes = _codes(target, self.classes_)
-        weight = _weights(given.rows.num_rows, sample_weight, self.class_weight, target)
+        codes = class_codes(target, self.classes_)
+        weight = row_weights(given.rows.num_rows, sample_weight, self.class_weight, target)
         rows = given.rows.having(y=codes, **weight)
         data = self._data(rows, num_outputs=len(self.classes_), classes=codes)
-        objective = objective_of(_named(self.loss, "cross_entropy"), task="classification")
+        objective = objective_of(named_loss(self.loss, "cross_entropy"), task="classification")
         self._train(data, objective, carry_on=carry_on, epochs=epochs)
         return self
 
@@ -197,18 +196,18 @@ class NeuralRegressor(RegressorMixin, Network):
         self, X: Any, y: Any, sample_weight: Any, *, carry_on: bool, epochs: int | None = None
     ) -> Self:
         carry_on = carry_on and hasattr(self, "weights_")
-        given = read_given(self, X, _wanted(y, self), reset=not carry_on, numeric=True)
-        target = _present(given.target)
+        given = read_given(self, X, y, reset=not carry_on, numeric=True)
+        target = given.targets(self)
         wide = target.reshape(len(target), -1).astype(np.float64)
         if not carry_on:
             self.is_flat_ = target.ndim == 1
             self.y_mean_, spread = wide.mean(axis=0), wide.std(axis=0)
             self.y_scale_ = np.where(spread > 0, spread, 1.0)
         scaled = ((wide - self.y_mean_) / self.y_scale_).astype(np.float32)
-        weight = _weights(given.rows.num_rows, sample_weight, None, None)
+        weight = row_weights(given.rows.num_rows, sample_weight, None, None)
         rows = given.rows.having(y=np.ascontiguousarray(scaled), **weight)
         data = self._data(rows, num_outputs=wide.shape[1])
-        objective = objective_of(_named(self.loss, "squared_error"), task="regression")
+        objective = objective_of(named_loss(self.loss, "squared_error"), task="regression")
         self._train(data, objective, carry_on=carry_on, epochs=epochs)
         return self
 
@@ -230,8 +229,8 @@ class NeuralTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netwo
         """
         carry_on = self.warm_start and hasattr(self, "weights_")
         given = read_given(self, X, None, reset=not carry_on)
-        rows = given.rows.having(**_weights(given.rows.num_rows, sample_weight, None, None))
-        objective = objective_of(_named(self.loss, "squared_error"), task="reconstruction")
+        rows = given.rows.having(**row_weights(given.rows.num_rows, sample_weight, None, None))
+        objective = objective_of(named_loss(self.loss, "squared_error"), task="reconstruction")
         data = self._data(rows, num_outputs=0)
         self._train(data, objective, carry_on=carry_on)
         network: Any = self.module_
@@ -264,55 +263,3 @@ class NeuralTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netwo
         from distml.train.modules import Autoencoder
 
         return Autoencoder()
-
-
-def _wanted(y: Any, estimator: Any) -> Any:
-    if y is None:
-        raise ValueError(
-            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y "
-            "is None."
-        )
-    return y
-
-
-def _present(target: Array | None) -> Array:
-    assert target is not None, "a target was given"
-    return target
-
-
-def _named(loss: Any, default: str) -> Any:
-    return default if isinstance(loss, str) and loss == "auto" else loss
-
-
-def _codes(target: Array, classes: Array) -> Array:
-    """Position of each label in `classes`: int64 array of shape (n_samples,).
-
-    Raises:
-        DataError: a label is none of them.
-    """
-    codes = np.searchsorted(classes, target).clip(0, len(classes) - 1)
-    wrong = classes[codes] != target
-    if wrong.any():
-        label = target[wrong][0]
-        raise DataError(f"y has the label {label!r}, which is none of {classes.tolist()[:10]}")
-    return codes.astype(np.int64)
-
-
-def _weights(
-    num_rows: int, sample_weight: Any, class_weight: Any, target: Array | None
-) -> dict[str, Array]:
-    """Weight of each row with mean 1; nothing where all weigh the same.
-
-    Raises:
-        UserError: all weights are zero, or a class weight makes no sense.
-    """
-    if sample_weight is None and class_weight is None:
-        return {}
-    weight = np.asarray(
-        _check_sample_weight(sample_weight, np.empty((num_rows, 1)), dtype=np.float64)
-    )
-    if class_weight is not None:
-        weight = weight * compute_sample_weight(class_weight, target)
-    if not weight.sum() > 0:
-        raise UserError("sample_weight: all weights are zero; give some rows a weight")
-    return {"weight": (weight / weight.mean()).astype(np.float32)}

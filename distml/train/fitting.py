@@ -8,96 +8,24 @@ whole global batch, backward, clip, step, schedule.
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from distml.errors import DistmlError
 from distml.train.batch import Batch
 from distml.train.context import Train
-from distml.train.objective import Objective
 from distml.train.optimize import freeze_weights, make_optimizer, make_scheduler, weight_groups
 from distml.train.parallel import bare
 from distml.train.state import to_cpu
+from distml.train.training import DivergedError, Fitted, Training
 
-__all__ = ["DivergedError", "Fitted", "Training", "fit_network"]
+__all__ = ["fit_network"]
 
 _LOOK_EVERY = 16
 """Steps between two looks at the loss: a look waits for the GPU."""
-
-
-class DivergedError(DistmlError):
-    """The loss is no finite number any more."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Training:
-    """All that determines a fit, but for the rows."""
-
-    build: Callable[[], nn.Module]
-    """Makes the network, its weights drawn from torch's generator."""
-    objective: Objective
-    """What it is trained for."""
-    num_outputs: int
-    """Columns of its output."""
-    epochs: int = 20
-    batch_size: int = 1024
-    """Rows of a global batch, over all workers."""
-    optimizer: Any = "adamw"
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    scheduler: Any = None
-    warmup: float = 0.0
-    patience: int | None = None
-    """Epochs without a better validation loss before the training ends. `None`: it does not."""
-    accumulate: int = 1
-    """Micro-batches a batch is computed in."""
-    clip_norm: float | None = None
-    """Largest norm of the gradient of a step."""
-    freeze: tuple[str, ...] = ()
-    lr_factors: Mapping[str, float] | None = None
-    weights: Mapping[str, Any] | None = None
-    """Weights to begin with, by name; those not named are drawn."""
-    optimizer_state: Any = None
-    """State of an optimizer to begin with."""
-    rollback: bool = False
-    """Whether a training that diverges goes on once from its last checkpoint, more slowly."""
-    lr_scale: float = 1.0
-    """Factor of the rate after a rollback."""
-    seed: int = 0
-
-    def with_less_memory(self) -> "Training | None":
-        """The same in micro-batches of half the size; `None` if they have one row each."""
-        if self.accumulate >= self.batch_size:
-            return None
-        return replace(self, accumulate=min(2 * self.accumulate, self.batch_size))
-
-    def with_lower_rate(self) -> "Training | None":
-        """The same at a tenth of the rate, once; `None` if that is not wanted."""
-        if not self.rollback or self.lr_scale < 1.0:
-            return None
-        return replace(self, lr_scale=0.1)
-
-
-@dataclass(kw_only=True, slots=True)
-class Fitted:
-    """What came of a fit."""
-
-    weights: dict[str, torch.Tensor]
-    """By the names of the bare network, on the CPU."""
-    history: list[dict[str, float]]
-    """Metrics of each epoch."""
-    best_epoch: int | None
-    """Whose weights they are, if a validation told; counted from 0."""
-    optimizer_state: Any = None
-    """To go on with."""
-    num_steps: int = 0
-    """Steps done in all."""
-    peak_gpu_bytes: int = 0
-    """The most GPU memory the worker held."""
 
 
 def fit_network(train: Train, training: Training) -> Fitted:
@@ -120,7 +48,7 @@ def fit_network(train: Train, training: Training) -> Fitted:
         if loop.has_converged():
             break
         loop.run_epoch(epoch)
-    train.finish()
+    train.save(wait=True)
     return loop.fitted()
 
 

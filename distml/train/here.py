@@ -10,8 +10,9 @@ from typing import Any
 from distml.runs.events import emit
 from distml.signals import Held, held
 from distml.train.batch import Part
-from distml.train.context import Best, StoppedError, Train
+from distml.train.context import StoppedError, Train
 from distml.train.parallel import Parallel, choose_device
+from distml.train.position import Best
 from distml.train.setup import Setup
 
 __all__ = ["run_here"]

@@ -5,7 +5,6 @@ learnt), so it is cloned, pickled, hashed and saved like any scikit-learn estima
 module is made of them when it is asked for. Ray is loaded for several workers only.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -19,10 +18,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from distml.errors import UserError
-from distml.train.fitting import Fitted, Training, fit_network
+from distml.train.building import build_network, try_out
+from distml.train.fitting import fit_network
 from distml.train.inputs import Inputs
 from distml.train.keeping import place_of
-from distml.train.modules.given import as_builder
 from distml.train.objective import Objective
 from distml.train.parallel import Precision, Strategy
 from distml.train.recovery import carry_out
@@ -30,11 +29,12 @@ from distml.train.rows import Rows
 from distml.train.setup import Setup, Workers
 from distml.train.shape import Shape
 from distml.train.state import pack, unpack
+from distml.train.training import Fitted, Training, rows_of_a_batch
 from distml.train.training_data import TrainingData, in_memory
 from distml.train.transfer import match_weights, read_weights
-from distml.train.wiring import Wired, describe
+from distml.train.wiring import describe
 
-__all__ = ["Network", "build_network"]
+__all__ = ["Network"]
 
 Array = npt.NDArray[Any]
 
@@ -173,7 +173,9 @@ class Network(BaseEstimator):
             objective=objective,
             num_outputs=max(data.shape.num_outputs, 1),
             epochs=self.epochs if epochs is None else epochs,
-            batch_size=self._batch_size(data.parts["train"].num_rows),
+            batch_size=rows_of_a_batch(
+                self.batch_size, data.parts["train"].num_rows, self.accumulate
+            ),
             optimizer=self.optimizer,
             lr=self.lr,
             weight_decay=self.weight_decay,
@@ -256,31 +258,13 @@ class Network(BaseEstimator):
         """The weights to begin with; the network is tried on two rows on the way."""
         with torch.random.fork_rng(devices=[]):
             network = build()
-        _try_out(network, data)
+        try_out(network, data.sample)
         if carry_on and hasattr(self, "weights_"):
             return {name: torch.from_numpy(value) for name, value in self.weights_.items()}
         if self.init_from is None:
             return None
         weights, self.transfer_ = match_weights(read_weights(self.init_from), network.state_dict())
         return weights
-
-    def _batch_size(self, num_rows: int) -> int:
-        """Rows of a global batch: small for small data, so that there are steps to learn by."""
-        if self.batch_size == "auto":
-            return int(min(1024, num_rows, max(16, 2 ** round(math.log2(max(num_rows, 1) / 40)))))
-        if not isinstance(self.batch_size, int | np.integer) or self.batch_size < 1:
-            raise UserError(f"batch_size={self.batch_size!r}: give a number of rows, or 'auto'")
-        if self.batch_size > num_rows:
-            raise UserError(
-                f"batch_size={self.batch_size} is more than the {num_rows} rows to train on; "
-                "lower it, or say 'auto'"
-            )
-        if self.accumulate > self.batch_size:
-            raise UserError(
-                f"accumulate={self.accumulate} is more than batch_size={self.batch_size}: a "
-                "micro-batch would be empty; lower it"
-            )
-        return int(self.batch_size)
 
     def _outputs(
         self, rows: Rows, call: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] | None = None
@@ -307,37 +291,6 @@ class Network(BaseEstimator):
             network.load_state_dict(weights, assign=True)
             made[str(device)] = network.to(device).eval()
         return made[str(device)]
-
-
-def build_network(module: Any, shape: Shape, scales: Mapping[Any, Any]) -> nn.Module:
-    """A module with its standardisation; one that has no label gives what it leaves of its input.
-
-    Raises:
-        UserError: the module does not suit the data.
-    """
-    network = Wired(as_builder(module)(shape), shape, scales)
-    if shape.num_outputs:
-        return network
-    from distml.train.residual import Residual
-
-    return Residual(network)
-
-
-def _try_out(network: nn.Module, data: TrainingData) -> None:
-    """Find out what does not fit before anything is started.
-
-    Raises:
-        UserError: the network cannot take the rows, or gives something else than is asked for.
-    """
-    network.eval()
-    with torch.inference_mode():
-        try:
-            network(data.sample)
-        except RuntimeError as error:
-            said = " ".join(str(error).split())
-            raise UserError(
-                f"module: it cannot take the data ({said}); change its sizes"
-            ) from error
 
 
 def _as_tuple(patterns: str | list[str] | None) -> tuple[str, ...]:

@@ -36,6 +36,19 @@ class Given:
     target: Array | None
     """Array of shape (num_rows,) or (num_rows, num_targets)."""
 
+    def targets(self, estimator: Any) -> Array:
+        """The targets, where an estimator cannot do without.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self.target is None:
+            name = type(estimator).__name__
+            raise ValueError(
+                f"This {name} estimator requires y to be passed, but the target y is None."
+            )
+        return self.target
+
 
 def read_given(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = False) -> Given:
     """Rows to train on; what the estimator's inputs learn of them is kept as `inputs_`.

@@ -16,9 +16,9 @@ import torch
 from distml.runs.events import emit
 from distml.train.batch import Part
 from distml.train.context import Train
-from distml.train.fitting import DivergedError
 from distml.train.here import run_here
 from distml.train.setup import Setup
+from distml.train.training import DivergedError
 from distml.train.workers import NodeTakenError, WorkersLostError, run_on_workers
 
 __all__ = ["Counters", "Work", "carry_out"]

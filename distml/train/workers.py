@@ -24,9 +24,10 @@ from distml.errors import DistmlError
 from distml.runs.events import emit
 from distml.signals import Held, held
 from distml.train.batch import Part
-from distml.train.context import Best, StoppedError, Train
+from distml.train.context import StoppedError, Train
 from distml.train.mailbox import Mailbox, MailboxChannel
 from distml.train.parallel import Parallel, choose_device
+from distml.train.position import Best
 from distml.train.setup import Setup
 
 __all__ = ["NodeTakenError", "WorkersLostError", "run_on_workers"]

@@ -1,0 +1,44 @@
+"""From a user's module to the network that is trained, and whether it takes the data at all."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from distml.errors import UserError
+from distml.train.modules.given import as_builder
+from distml.train.residual import Residual
+from distml.train.shape import Shape
+from distml.train.wiring import Wired
+
+__all__ = ["build_network", "try_out"]
+
+
+def build_network(module: Any, shape: Shape, scales: Mapping[Any, Any]) -> nn.Module:
+    """A module with its standardisation; one that has no label gives what it leaves of its input.
+
+    Raises:
+        UserError: the module does not suit the data.
+    """
+    network = Wired(as_builder(module)(shape), shape, scales)
+    if shape.num_outputs:
+        return network
+    return Residual(network)
+
+
+def try_out(network: nn.Module, sample: Mapping[str, torch.Tensor]) -> None:
+    """Find out what does not fit before anything is started.
+
+    Raises:
+        UserError: the network cannot take the rows, or gives something else than is asked for.
+    """
+    network.eval()
+    with torch.inference_mode():
+        try:
+            network(sample)
+        except RuntimeError as error:
+            said = " ".join(str(error).split())
+            raise UserError(
+                f"module: it cannot take the data ({said}); change its sizes"
+            ) from error
