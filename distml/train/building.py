@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from distml.errors import UserError
 from distml.train.modules.given import as_builder
@@ -27,14 +28,18 @@ def build_network(module: Any, shape: Shape, scales: Mapping[Any, Any]) -> nn.Mo
     return Residual(network)
 
 
-def try_out(network: nn.Module, sample: Mapping[str, torch.Tensor]) -> None:
+def try_out(network: nn.Module, sample: Mapping[str, torch.Tensor]) -> float:
     """Find out what does not fit before anything is started.
+
+    Returns:
+        Floating-point operations that the forward pass takes for a row.
 
     Raises:
         UserError: the network cannot take the rows, or gives something else than is asked for.
     """
     network.eval()
-    with torch.inference_mode():
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
         try:
             network(sample)
         except RuntimeError as error:
@@ -42,3 +47,4 @@ def try_out(network: nn.Module, sample: Mapping[str, torch.Tensor]) -> None:
             raise UserError(
                 f"module: it cannot take the data ({said}); change its sizes"
             ) from error
+    return counter.get_total_flops() / max(len(next(iter(sample.values()))), 1)

@@ -52,7 +52,8 @@ class NeuralClassifier(ClassifierMixin, Network):
         num_workers: 0 trains in this process; more on as many workers of Ray Train, which share
             each batch; a pair, on as many as there is room for. The order of rows does not depend
             on it.
-        cpus_per_worker: CPUs, and threads, of each worker.
+        cpus_per_worker: CPUs, and threads, of each worker; `None`: one, and in this process as many
+            as are worth it.
         gpus_per_worker: GPUs of each worker, or a part of one; `None`: in this process one if there
             is one, on several workers none.
         precision: `fp32`, `bf16` or `fp16` (mixed: weights stay fp32).

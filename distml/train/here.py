@@ -4,8 +4,11 @@ The one decision: a signal that would end this process is held back until the ba
 done, so that what is left behind is a whole checkpoint.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 from distml.runs.events import emit
 from distml.signals import Held, held
@@ -37,6 +40,18 @@ class _Here:
         return False
 
 
+@contextmanager
+def _threads(setup: Setup) -> Iterator[None]:
+    """Compute on as many threads as are worth it, and put torch's own number back."""
+    before = torch.get_num_threads()
+    wanted = setup.workers.cpus_per_worker or (1 if setup.is_light else before)
+    torch.set_num_threads(wanted)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def run_here(
     body: Callable[[Train, Any], Any], work: Any, setup: Setup, parts: Mapping[str, Part]
 ) -> Any:
@@ -55,7 +70,7 @@ def run_here(
         KeyboardInterrupt: a signal came; if checkpoints are kept there is one of the last batch.
         Exception: whatever the loop raises.
     """
-    with held() as signals:
+    with held() as signals, _threads(setup):
         train = Train(
             parts=parts,
             seed=setup.seed,

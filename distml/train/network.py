@@ -39,6 +39,8 @@ __all__ = ["Network"]
 Array = npt.NDArray[Any]
 
 _PREDICT_ROWS = 8192
+_LIGHT_FLOPS = 1e7
+"""Of the forward pass of a batch: less is done by one thread before another has begun."""
 
 
 class Network(BaseEstimator):
@@ -59,7 +61,7 @@ class Network(BaseEstimator):
         early_stopping: int | None = None,
         validation_fraction: float = 0.1,
         num_workers: int | tuple[int, int] = 0,
-        cpus_per_worker: int = 1,
+        cpus_per_worker: int | None = None,
         gpus_per_worker: float | None = None,
         precision: Precision = "fp32",
         strategy: Strategy = "ddp",
@@ -165,17 +167,17 @@ class Network(BaseEstimator):
             UserError: a parameter makes no sense or does not suit the data.
             DivergedError: the loss is not finite any more.
         """
-        setup = self._setup(data)
         build = partial(self._builder, data.shape, data.scales)
         self.shape_, self.scales_ = data.shape, data.scales
+        weights, row_flops = self._first_weights(build, data, carry_on=carry_on)
+        batch_size = rows_of_a_batch(self.batch_size, data.parts["train"].num_rows, self.accumulate)
+        setup = self._setup(data, is_light=row_flops * batch_size < _LIGHT_FLOPS)
         training = Training(
             build=build,
             objective=objective,
             num_outputs=max(data.shape.num_outputs, 1),
             epochs=self.epochs if epochs is None else epochs,
-            batch_size=rows_of_a_batch(
-                self.batch_size, data.parts["train"].num_rows, self.accumulate
-            ),
+            batch_size=batch_size,
             optimizer=self.optimizer,
             lr=self.lr,
             weight_decay=self.weight_decay,
@@ -184,9 +186,9 @@ class Network(BaseEstimator):
             patience=self.early_stopping,
             accumulate=self.accumulate,
             clip_norm=self.clip_norm,
-            freeze=_as_tuple(self.freeze),
+            freeze=_patterns(self.freeze),
             lr_factors=self.lr_factors,
-            weights=self._first_weights(build, data, carry_on=carry_on),
+            weights=weights,
             optimizer_state=self._former_optimizer() if carry_on else None,
             rollback=self.on_nan == "rollback",
             seed=setup.seed,
@@ -223,7 +225,7 @@ class Network(BaseEstimator):
         content = getattr(self, "optimizer_state_", None)
         return None if content is None else unpack(content)[0]
 
-    def _setup(self, data: TrainingData) -> Setup:
+    def _setup(self, data: TrainingData, *, is_light: bool) -> Setup:
         if self.on_nan not in ("stop", "rollback"):
             raise UserError(f"on_nan={self.on_nan!r}: give 'stop' or 'rollback'")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -237,6 +239,7 @@ class Network(BaseEstimator):
             precision=self.precision,
             strategy=self.strategy,
             compile=self.compile,
+            is_light=is_light,
             # Without a seed each fit is another, and no checkpoint is one of its own.
             checkpoints=None if self.random_state is None else place_of(self, data),
             checkpoint_every_s=self.checkpoint_every_s,
@@ -254,17 +257,18 @@ class Network(BaseEstimator):
 
     def _first_weights(
         self, build: Callable[[], nn.Module], data: TrainingData, *, carry_on: bool
-    ) -> dict[str, torch.Tensor] | None:
-        """The weights to begin with; the network is tried on two rows on the way."""
+    ) -> tuple[dict[str, torch.Tensor] | None, float]:
+        """The weights to begin with, and the work of a row: the network is tried on two."""
         with torch.random.fork_rng(devices=[]):
             network = build()
-        try_out(network, data.sample)
+        row_flops = try_out(network, data.sample)
         if carry_on and hasattr(self, "weights_"):
-            return {name: torch.from_numpy(value) for name, value in self.weights_.items()}
+            former = {name: torch.from_numpy(value) for name, value in self.weights_.items()}
+            return former, row_flops
         if self.init_from is None:
-            return None
+            return None, row_flops
         weights, self.transfer_ = match_weights(read_weights(self.init_from), network.state_dict())
-        return weights
+        return weights, row_flops
 
     def _outputs(
         self, rows: Rows, call: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] | None = None
@@ -293,7 +297,5 @@ class Network(BaseEstimator):
         return made[str(device)]
 
 
-def _as_tuple(patterns: str | list[str] | None) -> tuple[str, ...]:
-    if patterns is None:
-        return ()
-    return (patterns,) if isinstance(patterns, str) else tuple(patterns)
+def _patterns(freeze: str | list[str] | None) -> tuple[str, ...]:
+    return (freeze,) if isinstance(freeze, str) else tuple(freeze or ())

@@ -24,7 +24,9 @@ class Workers:
 
     num_workers: int | tuple[int, int] = 0
     """0: this process. A pair: as many as there is room for, within it."""
-    cpus_per_worker: int = 1
+    cpus_per_worker: int | None = None
+    """CPUs, and threads, of each. `None`: one; in this process all it may use, if that is worth it.
+    """
     gpus_per_worker: float | None = None
     """`None`: none for several workers, one in this process if there is one."""
 
@@ -37,7 +39,7 @@ class Workers:
             )
         if isinstance(self.num_workers, tuple) and least < 1:
             raise UserError(f"num_workers={self.num_workers!r}: the least is 1 worker")
-        if self.cpus_per_worker < 1:
+        if self.cpus_per_worker is not None and self.cpus_per_worker < 1:
             raise UserError(f"cpus_per_worker={self.cpus_per_worker} must be at least 1")
         if self.gpus_per_worker is not None and self.gpus_per_worker < 0:
             raise UserError(f"gpus_per_worker={self.gpus_per_worker} must not be negative")
@@ -62,7 +64,7 @@ class Workers:
     def need(self) -> dict[str, float]:
         """What the least number of them needs together."""
         least = max(self.range[0], 1)
-        need = {"CPU": float(least * self.cpus_per_worker)}
+        need = {"CPU": float(least * (self.cpus_per_worker or 1))}
         if self.gpus_per_worker:
             need["GPU"] = least * self.gpus_per_worker
         return need
@@ -91,6 +93,8 @@ class Setup:
     precision: Precision = "fp32"
     strategy: Strategy = "ddp"
     compile: bool = False
+    is_light: bool = False
+    """A step is so little work that several threads would only wait for each other."""
     checkpoints: Checkpoints | None = None
     """`None`: none are kept, and what is interrupted begins anew."""
     checkpoint_every_s: float = 60.0

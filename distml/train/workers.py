@@ -148,7 +148,7 @@ class _Attempt:
 def _trainer(order: _Order) -> Any:
 
     workers = order.setup.workers
-    resources = {"CPU": float(workers.cpus_per_worker)}
+    resources = {"CPU": float(workers.cpus_per_worker or 1)}
     if workers.gpus_per_worker:
         resources["GPU"] = float(workers.gpus_per_worker)
     # The types of Ray are those of its former version.
@@ -201,7 +201,7 @@ def _work(config: Mapping[str, Any]) -> Any:
     rank, world_size = context.get_world_rank(), context.get_world_size()
     channel = MailboxChannel(order.mailbox, rank)
     setup = order.setup
-    torch.set_num_threads(setup.workers.cpus_per_worker)
+    torch.set_num_threads(setup.workers.cpus_per_worker or 1)
     try:
         device = choose_device(setup.workers.gpus_per_worker or 0)
         if world_size > 1:
