@@ -19,6 +19,13 @@ from distml.errors import DataError, UserError
 __all__ = ["pack", "to_cpu", "unpack"]
 
 _PLAIN = (bool, int, float, str, type(None))
+_NOT_KEPT = (torch.complex32, torch.complex128)
+"""What safetensors has no name for."""
+_DAMAGE = (
+    *(safetensors.SafetensorError, struct.error, KeyError, TypeError, ValueError),
+    RecursionError,
+)
+"""What reading a file of another make can come to."""
 
 
 def pack(state: Any, facts: dict[str, Any] | None = None) -> bytes:
@@ -60,7 +67,7 @@ def unpack(content: bytes) -> tuple[Any, dict[str, Any]]:
         if "tree" not in metadata:
             return tensors, {}
         return _rebuild(json.loads(metadata["tree"]), tensors), json.loads(metadata["facts"])
-    except (safetensors.SafetensorError, KeyError, ValueError, struct.error) as error:
+    except _DAMAGE as error:
         said = (str(error).splitlines() or [""])[0]
         raise DataError(f"no state of a training ({said}); restore it from a copy") from error
 
@@ -69,6 +76,8 @@ def to_cpu(state: Any) -> Any:
     """The same tree with each tensor copied to the CPU, so that training may go on beside it."""
     if isinstance(state, torch.Tensor):
         return state.detach().to("cpu", copy=True)
+    if isinstance(state, np.ndarray):
+        return state.copy()
     if isinstance(state, dict):
         return {key: to_cpu(value) for key, value in state.items()}
     if isinstance(state, list | tuple):
@@ -93,19 +102,29 @@ def _flatten(value: Any, tensors: dict[str, torch.Tensor], place: str) -> Any:
     if isinstance(value, bytes):
         return {"bytes": base64.b64encode(value).decode()}
     if isinstance(value, torch.Tensor | np.ndarray):
-        return _take_out(value, tensors)
-    kind = type(value).__name__
-    raise UserError(f"{place} is a {kind}, which no checkpoint can hold; keep numbers or tensors")
+        return _take_out(value, tensors, place)
+    raise UserError(_refusal(place, type(value).__name__))
 
 
-def _take_out(value: torch.Tensor | np.ndarray, tensors: dict[str, torch.Tensor]) -> Any:
-    name = str(len(tensors))
+def _take_out(
+    value: torch.Tensor | np.ndarray, tensors: dict[str, torch.Tensor], place: str
+) -> Any:
+    name, kind = str(len(tensors)), "tensor"
     if isinstance(value, np.ndarray):
-        tensors[name] = torch.from_numpy(np.array(value))
-        return {"array": name}
+        kind = "array"
+        if value.dtype.kind not in "fiubc":
+            raise UserError(_refusal(place, f"array of {value.dtype}"))
+        value = torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("=")))
+    if value.dtype in _NOT_KEPT:
+        raise UserError(_refusal(place, f"{kind} of {value.dtype}".replace("torch.", "")))
     # Tensors that share memory, as tied weights do, are refused by safetensors.
     tensors[name] = value.detach().to("cpu").contiguous().clone()
-    return {"tensor": name}
+    return {kind: name}
+
+
+def _refusal(place: str, kind: str) -> str:
+    article = "an" if kind[0] in "aeiou" else "a"
+    return f"{place} is {article} {kind}, which no checkpoint can hold; keep numbers or tensors"
 
 
 def _rebuild(tree: Any, tensors: dict[str, torch.Tensor]) -> Any:
