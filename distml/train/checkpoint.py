@@ -5,6 +5,7 @@ run, so that there is no half of one to resume from, on any storage. Each knows 
 far; the last few and the best are kept. While one is written, training goes on.
 """
 
+import copy
 import re
 import threading
 from collections.abc import Callable
@@ -99,14 +100,14 @@ class Writer:
         self._error: Exception | None = None
 
     def write(self, place: Checkpoints, step: int, state: Any, facts: dict[str, Any]) -> None:
-        """Write a checkpoint once the one before is written; the state is copied at once.
+        """Write a checkpoint once the one before is written; all of it is copied at once.
 
         Raises:
             StorageError: the one before could not be written.
         """
-        copy = to_cpu(state)
+        then, said = to_cpu(state), copy.deepcopy(facts)
         self.wait()
-        self._begin(lambda: place.write(step, copy, facts))
+        self._begin(lambda: place.write(step, then, said))
 
     def wait(self) -> None:
         """Wait until nothing is under way.

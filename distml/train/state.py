@@ -6,8 +6,10 @@ optimizer's state counts its parameters by number.
 """
 
 import base64
+import hashlib
 import json
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,7 @@ def pack(state: Any, facts: dict[str, Any] | None = None) -> bytes:
     tensors: dict[str, torch.Tensor] = {}
     tree = _flatten(state, tensors, "state")
     metadata = {"tree": json.dumps(tree), "facts": json.dumps(facts or {})}
-    return safetensors.torch.save(tensors, metadata)
+    return safetensors.torch.save(tensors, {**metadata, "sha256": _digest(tensors, metadata)})
 
 
 def unpack(content: bytes) -> tuple[Any, dict[str, Any]]:
@@ -58,14 +60,16 @@ def unpack(content: bytes) -> tuple[Any, dict[str, Any]]:
         dict of tensors by name and no facts.
 
     Raises:
-        DataError: it is torn, or no safetensors file.
+        DataError: it is torn or changed, or no safetensors file.
     """
     try:
         tensors = safetensors.torch.load(content)
         (length,) = struct.unpack_from("<Q", content)
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-        if "tree" not in metadata:
+        if not metadata.keys() & {"tree", "sha256"}:
             return tensors, {}
+        if metadata["sha256"] != _digest(tensors, metadata):
+            raise ValueError("its content was changed")
         return _rebuild(json.loads(metadata["tree"]), tensors), json.loads(metadata["facts"])
     except _DAMAGE as error:
         said = (str(error).splitlines() or [""])[0]
@@ -83,6 +87,16 @@ def to_cpu(state: Any) -> Any:
     if isinstance(state, list | tuple):
         return type(state)(to_cpu(value) for value in state)
     return state
+
+
+def _digest(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    sha = hashlib.sha256(f"{metadata['tree']}\n{metadata['facts']}".encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sha.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        if tensor.numel():
+            sha.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+    return sha.hexdigest()
 
 
 def _flatten(value: Any, tensors: dict[str, torch.Tensor], place: str) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from distml.errors import DataError, UserError
-from distml.train.state import pack, to_cpu, unpack
+from distml.train.state import _digest, pack, to_cpu, unpack
 
 TENSORS = st.builds(
     lambda dtype, shape: torch.arange(math.prod(shape)).reshape(shape).to(dtype),
@@ -179,6 +179,21 @@ def test_torn_file_is_refused(data):
         unpack(whole[:cut])
 
 
+@settings(deadline=None, max_examples=80)
+@given(st.data())
+def test_changed_file_is_refused(data):
+    whole = bytearray(pack({"weights": torch.arange(6.0), "step": 3}, {"epoch": 12}))
+    place = data.draw(st.integers(0, len(whole) - 1))
+    whole[place] ^= data.draw(st.integers(1, 255))
+    try:
+        state, facts = unpack(bytes(whole))
+    except DataError:
+        return
+    # The space behind the header is not read.
+    assert_same(state, {"weights": torch.arange(6.0), "step": 3})
+    assert facts == {"epoch": 12}
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=200))
 def test_foreign_bytes_are_refused(content):
@@ -203,7 +218,8 @@ def test_foreign_bytes_are_refused(content):
     ids=lambda tree: tree[:20],
 )
 def test_tree_of_another_make_is_refused(tree):
-    content = safetensors.torch.save({"0": torch.zeros(1)}, {"tree": tree, "facts": "{}"})
+    tensors, metadata = {"0": torch.zeros(1)}, {"tree": tree, "facts": "{}"}
+    content = safetensors.torch.save(tensors, {**metadata, "sha256": _digest(tensors, metadata)})
     with pytest.raises(DataError, match="no state of a training"):
         unpack(content)
 
