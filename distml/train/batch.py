@@ -6,8 +6,10 @@ those of one worker with the whole batch, also where the last batch divides uneq
 whose share is empty gets one row that counts nothing, so that no collective waits for it.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +20,9 @@ from distml.data.stream import StreamReader
 from distml.train.rows import Rows
 
 __all__ = ["Batch", "Batches", "MemoryPart", "Part", "StreamPart"]
+
+
+_LOG = logging.getLogger(__name__)
 
 
 class Batch(dict[str, torch.Tensor]):
@@ -56,19 +61,25 @@ class Batch(dict[str, torch.Tensor]):
         return values.sum() * scale
 
     def split(self, num_parts: int) -> list["Batch"]:
-        """The same rows in micro-batches whose means add up to that of the whole."""
-        if num_parts <= 1 or self.num_rows <= 1:
+        """The same rows in micro-batches whose means add up to that of the whole.
+
+        All workers get as many, however their shares differ: where layers are sharded, each forward
+        pass is a collective. One that has no row left gets one that counts nothing.
+        """
+        num_parts = min(num_parts, self.global_rows)
+        if num_parts <= 1:
             return [self]
-        edges = np.linspace(0, self.num_rows, min(num_parts, self.num_rows) + 1).astype(int)
-        return [
-            Batch(
-                {name: tensor[begin:end] for name, tensor in self.items()},
-                num_rows=end - begin,
-                global_rows=self.global_rows,
-                world_size=self.world_size,
-            )
-            for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-        ]
+        edges = [self.num_rows * part // num_parts for part in range(num_parts + 1)]
+        return [self._slice(begin, end) for begin, end in pairwise(edges)]
+
+    def _slice(self, begin: int, end: int) -> "Batch":
+        rows = slice(begin, end) if end > begin else slice(0, 1)
+        return Batch(
+            {name: tensor[rows] for name, tensor in self.items()},
+            num_rows=end - begin,
+            global_rows=self.global_rows,
+            world_size=self.world_size,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,6 +199,13 @@ class StreamPart:
     def batches(self, wanted: Batches) -> Iterator[Batch]:
         """See `Part`."""
         reader: StreamReader = self._reader_of(wanted)
+        if reader.order.num_streams < wanted.world_size and not wanted.rank:
+            _LOG.warning(
+                "memory_bytes leaves room for %d streams, which %d workers share: give more "
+                "memory, or write smaller shards",
+                reader.order.num_streams,
+                wanted.world_size,
+            )
         parts = reader.batches(wanted.epoch, wanted.start)
         for number, arrays in enumerate(parts, wanted.start):
             num_rows = len(next(iter(arrays.values())))
