@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from distml.train.network import Network
 from distml.train.objective import objective_of
 from distml.train.reading import read_given, read_rows
-from distml.train.targets import class_codes, named_loss, row_weights
+from distml.train.targets import ClassTargets, ScaledTargets, named_loss
 
 __all__ = ["NeuralClassifier", "NeuralRegressor", "NeuralTransformer"]
 
@@ -147,10 +147,8 @@ class NeuralClassifier(ClassifierMixin, Network):
             raise ValueError(
                 f"y has 1 class, {self.classes_[0]!r}; a classifier needs at least two"
             )
-        codes = class_codes(target, self.classes_)
-        weight = row_weights(given.rows.num_rows, sample_weight, self.class_weight, target)
-        rows = given.rows.having(y=codes, **weight)
-        data = self._data(rows, num_outputs=len(self.classes_), classes=codes)
+        encode = ClassTargets.of(target, self.classes_, self.class_weight)
+        data = self._data(given, encode, sample_weight, num_outputs=len(self.classes_))
         objective = objective_of(named_loss(self.loss, "cross_entropy"), task="classification")
         self._train(data, objective, carry_on=carry_on, epochs=epochs)
         return self
@@ -204,10 +202,8 @@ class NeuralRegressor(RegressorMixin, Network):
             self.is_flat_ = target.ndim == 1
             self.y_mean_, spread = wide.mean(axis=0), wide.std(axis=0)
             self.y_scale_ = np.where(spread > 0, spread, 1.0)
-        scaled = ((wide - self.y_mean_) / self.y_scale_).astype(np.float32)
-        weight = row_weights(given.rows.num_rows, sample_weight, None, None)
-        rows = given.rows.having(y=np.ascontiguousarray(scaled), **weight)
-        data = self._data(rows, num_outputs=wide.shape[1])
+        encode = ScaledTargets(mean=self.y_mean_, scale=self.y_scale_)
+        data = self._data(given, encode, sample_weight, num_outputs=wide.shape[1])
         objective = objective_of(named_loss(self.loss, "squared_error"), task="regression")
         self._train(data, objective, carry_on=carry_on, epochs=epochs)
         return self
@@ -230,9 +226,8 @@ class NeuralTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netwo
         """
         carry_on = self.warm_start and hasattr(self, "weights_")
         given = read_given(self, X, None, reset=not carry_on)
-        rows = given.rows.having(**row_weights(given.rows.num_rows, sample_weight, None, None))
         objective = objective_of(named_loss(self.loss, "squared_error"), task="reconstruction")
-        data = self._data(rows, num_outputs=0)
+        data = self._data(given, None, sample_weight, num_outputs=0)
         self._train(data, objective, carry_on=carry_on)
         network: Any = self.module_
         with torch.inference_mode():

@@ -5,7 +5,7 @@ learnt), so it is cloned, pickled, hashed and saved like any scikit-learn estima
 module is made of them when it is asked for. Ray is loaded for several workers only.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -24,13 +24,16 @@ from distml.train.inputs import Inputs
 from distml.train.keeping import place_of
 from distml.train.objective import Objective
 from distml.train.parallel import Precision, Strategy
+from distml.train.preparation import prepare
+from distml.train.reading import Given
 from distml.train.recovery import carry_out
 from distml.train.rows import Rows
 from distml.train.setup import Setup, Workers
 from distml.train.shape import Shape
 from distml.train.state import pack, unpack
+from distml.train.streaming import Encode
 from distml.train.training import Fitted, Training, rows_of_a_batch
-from distml.train.training_data import TrainingData, in_memory
+from distml.train.training_data import TrainingData
 from distml.train.transfer import match_weights, read_weights
 from distml.train.wiring import describe
 
@@ -196,15 +199,20 @@ class Network(BaseEstimator):
         fitted, self.counters_ = carry_out(fit_network, training, setup, data.parts)
         self._take(fitted, carry_on=carry_on)
 
-    def _data(self, rows: Rows, *, num_outputs: int, classes: Array | None = None) -> TrainingData:
+    def _data(
+        self, given: Given, encode: Encode | None, sample_weight: Any, *, num_outputs: int
+    ) -> TrainingData:
         """Rows with their targets, some set aside if training shall end early."""
-        return in_memory(
-            rows,
-            self.inputs_.shape(num_outputs),
-            self.inputs_.scales_ if self.standardize else {},
+        return prepare(
+            given,
+            self.inputs_,
+            encode,
+            sample_weight,
+            num_outputs=num_outputs,
+            memory_bytes=self.memory_bytes,
+            standardize=self.standardize,
             validation=self.validation_fraction if self.early_stopping is not None else 0.0,
             seed=self.random_state if isinstance(self.random_state, int) else 0,
-            classes=classes,
         )
 
     def _take(self, fitted: Fitted, *, carry_on: bool) -> None:
@@ -271,7 +279,9 @@ class Network(BaseEstimator):
         return weights, row_flops
 
     def _outputs(
-        self, rows: Rows, call: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] | None = None
+        self,
+        blocks: Iterable[Rows],
+        call: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] | None = None,
     ) -> Array:
         """What the network says of rows: float32 array of shape (num_rows, ...), by batches."""
         cuda = torch.cuda.is_available() and self.gpus_per_worker != 0
@@ -279,11 +289,12 @@ class Network(BaseEstimator):
         network = self._network(device)
         found = []
         with torch.inference_mode():
-            for start in range(0, rows.num_rows, _PREDICT_ROWS):
-                batch = rows.take(slice(start, start + _PREDICT_ROWS))
-                there = {name: tensor.to(device) for name, tensor in batch.items()}
-                outputs = network(there) if call is None else call(network, there)
-                found.append(outputs.float().cpu().numpy())
+            for rows in blocks:
+                for start in range(0, rows.num_rows, _PREDICT_ROWS):
+                    batch = rows.take(slice(start, start + _PREDICT_ROWS))
+                    there = {name: tensor.to(device) for name, tensor in batch.items()}
+                    outputs = network(there) if call is None else call(network, there)
+                    found.append(outputs.float().cpu().numpy())
         return np.concatenate(found)
 
     def _network(self, device: torch.device) -> nn.Module:

@@ -4,6 +4,7 @@ The one decision: arrays go through scikit-learn's own validation, so its conven
 are read column by column as their types say. A target may be named instead of given.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from sklearn.utils.validation import (
 from distml.data import ShardedDataset, as_table
 from distml.errors import DataError, UserError
 from distml.train.rows import Rows
+from distml.train.streaming import is_too_large
 
 __all__ = ["Given", "read_given", "read_rows"]
 
@@ -31,10 +33,14 @@ Array = npt.NDArray[Any]
 class Given:
     """Rows and targets, as they were given."""
 
-    rows: Rows
-    """The fields."""
+    rows: Rows | None
+    """The fields; `None` where they are read while training."""
     target: Array | None
     """Array of shape (num_rows,) or (num_rows, num_targets)."""
+    dataset: ShardedDataset | None = None
+    """What they are read from then."""
+    label: str = ""
+    """Its column of targets."""
 
     def targets(self, estimator: Any) -> Array:
         """The targets, where an estimator cannot do without.
@@ -65,6 +71,8 @@ def read_given(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = F
         DataError: a column cannot be read.
         UserError: y names no column.
     """
+    if isinstance(X, ShardedDataset) and is_too_large(X, estimator.memory_bytes):
+        return _to_stream(estimator, X, y, reset=reset, numeric=numeric)
     table = _table_of(X)
     if isinstance(y, str):
         table, y = _without(table, y)
@@ -83,21 +91,38 @@ def read_given(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = F
     return Given(rows=rows, target=target)
 
 
-def read_rows(estimator: Any, X: Any) -> Rows:
-    """Rows to predict.
+def read_rows(estimator: Any, X: Any) -> Iterator[Rows]:
+    """Rows to predict; those of a dataset shard by shard.
 
     Raises:
         ValueError: as scikit-learn's validation.
         DataError: a column is missing, or of another kind.
     """
+    if isinstance(X, ShardedDataset):
+        names = [str(name) for name in estimator.inputs_.feature_names_in_]
+        yield from map(estimator.inputs_.rows, X.iter_tables(names))
+        return
     table = _table_of(X)
     if table is None:
-        rows: Rows = estimator.inputs_.rows(_array(estimator, X, reset=False))
-        return rows
-    if not isinstance(X, pa.Table | ShardedDataset):
+        yield estimator.inputs_.rows(_array(estimator, X, reset=False))
+        return
+    if not isinstance(X, pa.Table):
         _check_feature_names(estimator, X, reset=False)
-    found: Rows = estimator.inputs_.rows(table)
-    return found
+    yield estimator.inputs_.rows(table)
+
+
+def _to_stream(
+    estimator: Any, dataset: ShardedDataset, label: Any, *, reset: bool, numeric: bool
+) -> Given:
+    if not isinstance(label, str):
+        raise UserError("y: a dataset that is streamed names its column of targets; give a name")
+    _, target = _without(dataset.to_table([label]), label)
+    if reset:
+        features = [name for name in dataset.schema.names if name != label]
+        estimator.inputs_ = estimator._new_inputs().fit(dataset.select(features))
+        estimator.n_features_in_ = len(features)
+    target = check_array(target, ensure_2d=False, dtype=np.float64) if numeric else target
+    return Given(rows=None, target=target, dataset=dataset, label=label)
 
 
 def _read_array(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool) -> Given:
