@@ -53,6 +53,16 @@ class RunPaths:
         return join_uri(self.root, "units")
 
     @property
+    def checkpoints(self) -> str:
+        """Folder of the checkpoints of a training loop."""
+        return join_uri(self.root, "checkpoints")
+
+    @property
+    def weights(self) -> str:
+        """The weights that a training loop has left, as safetensors."""
+        return join_uri(self.root, "weights.safetensors")
+
+    @property
     def evaluation(self) -> str:
         """What the model's scores rest on, as JSON: intervals, curves, slices."""
         return join_uri(self.root, "evaluation.json")

@@ -17,6 +17,7 @@ from torch import nn
 from distml.errors import UserError
 from distml.train.batch import Batch, Batches, Part
 from distml.train.checkpoint import Checkpoints, Writer
+from distml.train.known import Known
 from distml.train.parallel import Parallel
 from distml.train.position import Best, Position
 from distml.train.prefetch import on_device
@@ -47,7 +48,7 @@ class Channel(Protocol):
 
 
 @dataclass(kw_only=True)
-class Train:
+class Train(Known):
     """One worker's side of a training. A loop is a function whose first argument it is."""
 
     parts: Mapping[str, Part]

@@ -12,6 +12,7 @@ import socket
 import tempfile
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from distml.train.parallel import Parallel, choose_device
 from distml.train.position import Best
 from distml.train.setup import Setup
 
-__all__ = ["NodeTakenError", "WorkersLostError", "run_on_workers"]
+__all__ = ["NodeTakenError", "WorkersLostError", "misses_a_peer", "run_on_workers"]
 
 _ENVIRONMENT = {
     # Two seconds by default, which every start and end waits for.
@@ -87,6 +88,7 @@ def run_on_workers(
     """
     session.connect()
     ray: Any = importlib.import_module("ray")
+    _import_quietly()
     setup.workers.check_within(ray.cluster_resources())
     mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
     order = _Order(body=body, work=work, setup=setup, parts=ray.put(dict(parts)), mailbox=mailbox)
@@ -96,6 +98,13 @@ def run_on_workers(
             return attempt.run(signals)
         finally:
             ray.kill(mailbox)
+
+
+def _import_quietly() -> None:
+    """Load Ray Train without what Ray Data, which it loads, warns of in itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("ray.train.v2.api.data_parallel_trainer")
 
 
 class _Attempt:
@@ -133,7 +142,7 @@ class _Attempt:
             if kind == "error":
                 # The first to fail knows why; the others miss it.
                 error = fields["error"]
-                if self._told is None and not _misses_a_peer(error):
+                if self._told is None and not misses_a_peer(error):
                     self._told = error
             else:
                 emit(kind, **({"rank": rank} if rank else {}), **fields)
@@ -263,7 +272,7 @@ def _own_address() -> str:
     return str(ray.util.get_node_ip_address())
 
 
-def _misses_a_peer(error: Exception) -> bool:
+def misses_a_peer(error: Exception) -> bool:
     """Whether it says only that another worker is not there any more."""
     text = str(error)
     signs = ("onnection closed by peer", "onnection reset", "Broken pipe", "NCCL", "timed out")
