@@ -9,7 +9,7 @@ whole global batch, backward, clip, step, schedule.
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -97,7 +97,7 @@ class _Loop:
     def state_dict(self) -> dict[str, Any]:
         """The course so far. A network that has diverged leaves no checkpoint: this raises."""
         self._look()
-        return asdict(self._course)
+        return {name: getattr(self._course, name) for name in _Course.__slots__}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Undo `state_dict`."""
@@ -140,7 +140,8 @@ class _Loop:
         train, course = self._train, self._course
         cuda = train.device.type == "cuda"
         return Fitted(
-            weights=course.best_weights or self._weights(),
+            # Of a sharded model only the first worker has them.
+            weights=self._weights() if course.best_weights is None else course.best_weights,
             history=train.history,
             best_epoch=course.best_epoch,
             optimizer_state=to_cpu(train.parallel.optimizer_state(self._model, self._optimizer)),
@@ -150,13 +151,12 @@ class _Loop:
 
     def _begin_optimizer(self) -> torch.optim.Optimizer:
         training = self._training
-        groups = weight_groups(self._model, training.lr, training.lr_factors)
+        groups = weight_groups(bare(self._model), training.lr, training.lr_factors)
         optimizer = make_optimizer(
             training.optimizer, groups, lr=training.lr, weight_decay=training.weight_decay
         )
         if training.optimizer_state is not None:
-            state = training.optimizer_state
-            self._train.parallel.load_optimizer(self._model, optimizer, state)
+            self._train.parallel.go_on(self._model, optimizer, training.optimizer_state)
         return optimizer
 
     def _step(self, batch: Batch) -> None:

@@ -98,20 +98,15 @@ def make_scheduler(
         known = ", ".join(_SCHEDULES)
         raise UserError(f"scheduler={scheduler!r} is none of {known}; or give a function")
     shape = _SCHEDULES[scheduler] if scheduler else _constant
-    return lr_scheduler.LambdaLR(optimizer, _Factor(shape, total_steps, warmup))
+    warm = int(warmup * total_steps)
 
+    # A function, of which the schedule's state keeps nothing.
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / (warm + 1)
+        return shape((step - warm) / max(total_steps - warm, 1))
 
-class _Factor:
-    """The learning rate's factor at a step. A class, because a closure cannot be pickled."""
-
-    def __init__(self, shape: Schedule, total_steps: int, warmup: float) -> None:
-        self._shape, self._total = shape, max(total_steps, 1)
-        self._warm = int(warmup * total_steps)
-
-    def __call__(self, step: int) -> float:
-        if step < self._warm:
-            return (step + 1) / (self._warm + 1)
-        return self._shape((step - self._warm) / max(self._total - self._warm, 1))
+    return lr_scheduler.LambdaLR(optimizer, factor)
 
 
 class Constant:

@@ -15,6 +15,7 @@ from torch import distributed as dist
 from torch import nn
 
 from distml.errors import UserError
+from distml.train.momenta import begin_with_momenta, check_kind, load_momenta, momenta
 
 __all__ = ["Parallel", "Precision", "Strategy", "check_precision", "choose_device"]
 
@@ -146,15 +147,16 @@ class Parallel:
             bare(model).load_state_dict(weights)
 
     def optimizer_state(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
-        """The whole optimizer's state. All workers call it."""
+        """The whole optimizer's state, see `momenta`. All workers call it."""
         if self._is_sharded(model):
             from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 
-            return get_optimizer_state_dict(_uncompiled(model), optimizer, options=_whole())
-        return optimizer.state_dict()
+            state: Any = get_optimizer_state_dict(_uncompiled(model), optimizer, options=_whole())
+            return {"kind": type(optimizer).__name__, **state}
+        return momenta(bare(model), optimizer)
 
     def load_optimizer(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, state: Any
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
     ) -> None:
         """Undo `optimizer_state`. All workers call it.
 
@@ -164,9 +166,19 @@ class Parallel:
         if self._is_sharded(model):
             from torch.distributed.checkpoint.state_dict import set_optimizer_state_dict
 
-            set_optimizer_state_dict(_uncompiled(model), optimizer, state, options=_whole())
+            check_kind(optimizer, state)
+            kept = {name: state[name] for name in ("state", "param_groups")}
+            set_optimizer_state_dict(_uncompiled(model), optimizer, kept, options=_whole())
         else:
-            optimizer.load_state_dict(state)
+            load_momenta(bare(model), optimizer, state)
+
+    def go_on(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, former: Mapping[str, Any]
+    ) -> None:
+        """Let a new optimizer go on where a former was, as far as they are of one kind."""
+        state = begin_with_momenta(momenta(bare(model), optimizer), former)
+        if state is not None:
+            self.load_optimizer(model, optimizer, state)
 
     def sum(self, values: list[float]) -> list[float]:
         """Each number added up over all workers, in double precision. All workers call it."""
