@@ -7,7 +7,6 @@ such content is checked here before anything predicts with it.
 """
 
 import contextlib
-import functools
 import importlib
 import pickle
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 
 from distml.errors import DataError, UserError
 from distml.runs.digest_code import is_installed_module
+from distml.runs.own_skops import own_skops
 
 __all__ = ["dump_estimator", "load_estimator", "reachable"]
 
@@ -65,7 +65,7 @@ def dump_estimator(estimator: Any) -> tuple[str, bytes]:
     Raises:
         UserError: it cannot even be pickled.
     """
-    skops = _skops()
+    skops = own_skops()
     try:
         content = skops.dumps(estimator)
         if not _strangers(skops.get_untrusted_types(data=content)):
@@ -99,7 +99,7 @@ def load_estimator(stored: str, content: bytes, *, trust: bool = False) -> Any:
             f"it is stored as a {stored}, which can run any code when it is loaded; "
             "if you trust where it comes from, use load(..., trust=True)"
         )
-    skops = _skops()
+    skops = own_skops()
     try:
         found = skops.get_untrusted_types(data=content)
     except Exception as error:
@@ -143,21 +143,23 @@ def reachable(value: Any) -> Iterator[Any]:
 
 
 def _strangers(types: list[str]) -> list[str]:
-    return [name for name in types if name not in _TRUSTED and not _is_known_class(name)]
+    return [name for name in types if name not in _TRUSTED and not _is_known(name)]
 
 
-def _is_known_class(name: str) -> bool:
-    """Whether a name is that of a class of our own, or of an estimator of scikit-learn.
+def _is_known(name: str) -> bool:
+    """Whether a name is that of a class of ours, an estimator of scikit-learn, or a ufunc.
 
     By the name of the module that defines it: nothing else can be called under such a name.
     """
-    module_name, _, class_name = name.rpartition(".")
-    if not name.startswith((*_OUR_ROOMS, "sklearn.")) or ".tests." in name:
+    module_name, _, own_name = name.rpartition(".")
+    if not name.startswith((*_OUR_ROOMS, "sklearn.", "numpy.", "scipy.")) or ".tests." in name:
         return False
     try:
-        thing = getattr(importlib.import_module(module_name), class_name, None)
+        thing = getattr(importlib.import_module(module_name), own_name, None)
     except ImportError:
         return False
+    if not name.startswith((*_OUR_ROOMS, "sklearn.")):
+        return isinstance(thing, np.ufunc)
     if not isinstance(thing, type) or thing.__module__ != module_name:
         return False
     return name.startswith(_OUR_ROOMS) or issubclass(thing, _base_estimator())
@@ -167,32 +169,6 @@ def _base_estimator() -> type:
     from sklearn.base import BaseEstimator
 
     return BaseEstimator
-
-
-@functools.cache
-def _skops() -> ModuleType:
-    """Import a copy of skops of our own that does not list the estimators of scikit-learn.
-
-    For that list skops imports all of scikit-learn with its tests, half a second in which a small
-    job does its whole work. We look up the names that occur instead (`_is_estimator`). A program
-    that imports skops itself gets it whole.
-    """
-    import sklearn.utils
-
-    whole = {name: sys.modules.pop(name) for name in _loaded("skops")}
-    listing = sklearn.utils.all_estimators
-    sklearn.utils.all_estimators = lambda: []
-    try:
-        return importlib.import_module("skops.io")
-    finally:
-        sklearn.utils.all_estimators = listing
-        for name in _loaded("skops"):
-            del sys.modules[name]
-        sys.modules.update(whole)
-
-
-def _loaded(package: str) -> list[str]:
-    return [name for name in sys.modules if name.partition(".")[0] == package]
 
 
 def _pickle(estimator: Any) -> bytes:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import scipy.special
 import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +37,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from distml.data import Encoder
@@ -448,6 +449,15 @@ def test_an_estimator_that_cannot_be_saved_is_named() -> None:
 
     with pytest.raises(UserError, match=r"Open cannot be saved .*make it picklable"):
         dump_estimator(Open())
+
+
+@pytest.mark.parametrize("function", [np.log1p, np.add, scipy.special.expit], ids=str)
+def test_functions_of_arrays_are_known_without_a_list_of_them(function: Any) -> None:
+    stored, content = dump_estimator(FunctionTransformer(function))
+    assert stored == "skops"
+    assert load_estimator("skops", content).func is function
+    assert "log1p" in dir(np)
+    assert "expit" in dir(scipy.special)
 
 
 def test_importing_skops_leaves_torch_alone_and_usable() -> None:
