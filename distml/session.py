@@ -96,6 +96,11 @@ def is_inline() -> bool:
     return _inline.get() or _is_worker()
 
 
+def is_in_process() -> bool:
+    """Whether nothing may be started: inside `inline()`."""
+    return _inline.get()
+
+
 @contextmanager
 def limited(*, num_cpus: int | None = None, memory_bytes: int | None = None) -> Iterator[None]:
     """Use no more than this of Ray, its own or one that is joined, while the block runs."""

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 
 from distml.ensemble.members import Unit
 
-__all__ = ["Costs", "max_threads"]
+__all__ = ["Costs", "cpus_of_workers", "max_cpus", "max_threads"]
 
 _RELATIVE = (
     ("HistGradientBoosting", 0.4),
@@ -25,6 +25,7 @@ _RELATIVE = (
     ("AdaBoost", 4.0),
     ("Bagging", 4.0),
     ("MLP", 3.0),
+    ("Neural", 3.0),
     ("SVC", 300.0),
     ("SVR", 300.0),
     ("Logistic", 2.0),
@@ -61,7 +62,8 @@ class Costs:
         rounds = [
             value
             for key, value in params.items()
-            if key.split("__")[-1] in {"n_estimators", "max_iter"} and isinstance(value, int)
+            if key.split("__")[-1] in {"n_estimators", "max_iter", "epochs"}
+            and isinstance(value, int)
         ]
         return 1e-6 * cost * max([1, *rounds]) * max(_rows(unit), 1)
 
@@ -80,6 +82,26 @@ def max_threads(estimator: BaseEstimator) -> float:
     if any(value is None or value < 0 for value in jobs) or "HistGradient" in _learner(estimator):
         return math.inf
     return max(jobs, default=1)
+
+
+def cpus_of_workers(estimator: BaseEstimator) -> int:
+    """CPUs that the workers of a fit need at least, if it has several of its own; 0 if not."""
+    params = estimator.get_params(deep=True)
+    needed = 0
+    for name, value in params.items():
+        if name.split("__")[-1] == "num_workers":
+            least, most = value if isinstance(value, tuple) else (value, value)
+            each = params.get(f"{name.removesuffix('num_workers')}cpus_per_worker") or 1
+            needed = max(needed, least * each if most > 1 else 0)
+    return needed
+
+
+def max_cpus(ensemble: Any, total: int) -> float:
+    """CPUs that `n_jobs` allows: all of them where it is `None`, joblib's meaning otherwise."""
+    n_jobs = ensemble.n_jobs
+    if n_jobs is None:
+        return math.inf
+    return max(1, total + 1 + n_jobs) if n_jobs < 0 else max(1, n_jobs)
 
 
 def _learner(estimator: Any) -> str:

@@ -35,9 +35,19 @@ class Executor(Protocol):
     """Memory that the units running at one time may add together."""
 
     def submit(
-        self, ticket: Any, unit: Unit, *, cpus: int, memory_bytes: int, key: str | None
+        self,
+        ticket: Any,
+        unit: Unit,
+        *,
+        cpus: int,
+        memory_bytes: int,
+        key: str | None,
+        has_workers: bool,
     ) -> None:
-        """Begin a unit; its value is stored under `key` if it has one."""
+        """Begin a unit; its value is stored under `key` if it has one.
+
+        One that has workers of its own is carried out beside them, and its `cpus` are theirs.
+        """
 
     def wait(self) -> tuple[Any, Outcome]:
         """Block until a submitted unit is done."""
@@ -56,7 +66,14 @@ class InlineExecutor:
         self._queue: deque[tuple[Any, Unit, str | None]] = deque()
 
     def submit(
-        self, ticket: Any, unit: Unit, *, cpus: int, memory_bytes: int, key: str | None
+        self,
+        ticket: Any,
+        unit: Unit,
+        *,
+        cpus: int,
+        memory_bytes: int,
+        key: str | None,
+        has_workers: bool,
     ) -> None:
         """Put the unit at the end of the queue."""
         self._queue.append((ticket, unit, key))
@@ -97,16 +114,32 @@ class RayExecutor:
         self._memory_per_node = int(max(memory))
 
     def submit(
-        self, ticket: Any, unit: Unit, *, cpus: int, memory_bytes: int, key: str | None
+        self,
+        ticket: Any,
+        unit: Unit,
+        *,
+        cpus: int,
+        memory_bytes: int,
+        key: str | None,
+        has_workers: bool,
     ) -> None:
         """Hand the unit to Ray."""
         shell, (X, *arrays) = detach(unit)
-        settings = Settings(cpus=cpus, config=sklearn.get_config(), units=self._units, key=key)
+        settings = Settings(
+            cpus=1 if has_workers else cpus,
+            config=sklearn.get_config(),
+            units=self._units,
+            key=key,
+            has_workers=has_workers,
+        )
         # WorkerLostError workers are the schedule's business: it tries again with fewer at a time.
         # A request that no node can meet would wait for ever.
         memory = min(memory_bytes, self._memory_per_node) or None
         task = self._remote.options(
-            num_cpus=cpus, memory=memory, max_retries=0, name=f"fit {unit.name}"
+            num_cpus=0 if has_workers else cpus,
+            memory=memory,
+            max_retries=0,
+            name=f"fit {unit.name}",
         )
         dtype = _dtype_inside(unit, X)
         shared = [self._share(X, dtype), *map(self._share, arrays)]

@@ -7,24 +7,24 @@ of handing it to a worker. Only leaves ever take a CPU, so nothing can wait for 
 parent holds, on one CPU either.
 
 Order: longest first, by `Costs`. Width: one CPU a unit, and idle CPUs to units that can use threads
-when fewer units wait than CPUs are idle. Memory: the peak a member showed bounds how many run at
+when fewer units wait than CPUs are idle. A unit whose fit has workers of its own begins when all
+their CPUs are idle, and takes none itself. Memory: the peak a member showed bounds how many run at
 once; a worker that dies is tried again with half as many beside it.
 """
 
 import logging
-import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from distml.ensemble.cost import Costs, max_threads
+from distml.ensemble.cost import Costs, cpus_of_workers, max_cpus, max_threads
 from distml.ensemble.execute import Executor
 from distml.ensemble.keys import Keys
 from distml.ensemble.members import Unit
 from distml.ensemble.worker import Outcome, WorkerLostError
-from distml.errors import StorageError
+from distml.errors import StorageError, UserError
 from distml.runs.events import emit
 
 __all__ = ["Plan", "Schedule"]
@@ -68,6 +68,8 @@ class _Ticket:
     """Members from the outermost ensemble inwards: units of one kind cost alike."""
     prior: float = 0.0
     attempts: int = 0
+    workers_cpus: int = 0
+    """CPUs that workers of its own need; 0 where a worker of the executor carries it out."""
     cpus: int = 0
     memory_bytes: int = 0
 
@@ -164,9 +166,12 @@ class Schedule:
         task = "predict" if ticket.unit.fitted else "fit"
         ticket.kind = " > ".join([*members, ticket.unit.kind or ticket.unit.member, task])
         ticket.prior = self._costs.prior(ticket.unit)
+        ticket.workers_cpus = 0 if ticket.unit.fitted else cpus_of_workers(ticket.unit.estimator)
         stored = self._keys.load(ticket.key)
         emit("plan", units=1, cached=int(stored is not None))
-        if stored is None:
+        if stored is None and ticket.workers_cpus > self._executor.num_cpus:
+            self._deliver(ticket, Outcome(error=_too_wide(ticket, self._executor.num_cpus)))
+        elif stored is None:
             self._waiting.append(ticket)
         else:
             self._keep(ticket, stored)
@@ -186,6 +191,7 @@ class Schedule:
                 cpus=ticket.cpus,
                 memory_bytes=ticket.memory_bytes,
                 key=ticket.key,
+                has_workers=bool(ticket.workers_cpus),
             )
 
     def _next(self) -> _Ticket | None:
@@ -200,6 +206,10 @@ class Schedule:
         in_use = sum(running.memory_bytes for running in self._running)
         if self._running and in_use + ticket.memory_bytes > self._executor.memory_bytes:
             return None
+        if ticket.workers_cpus:
+            # Until its workers have room nothing else begins, or it would wait for ever.
+            ticket.cpus = ticket.workers_cpus
+            return ticket if ticket.cpus <= idle else None
         share = min(
             idle // len(allowed), self._allowance(ticket.node), self._executor.cpus_per_node
         )
@@ -219,7 +229,7 @@ class Schedule:
     def _allowance(self, node: _Node) -> float:
         """CPUs a further unit of this plan may take by the `n_jobs` of ensembles around it."""
         total = self._executor.num_cpus
-        return min(_max_cpus(outer.ensemble, total) - outer.cpus_in_use for outer in node.line())
+        return min(max_cpus(outer.ensemble, total) - outer.cpus_in_use for outer in node.line())
 
     def _settle(self, ticket: _Ticket, outcome: Outcome) -> None:
         """Take a unit's outcome from the executor."""
@@ -275,12 +285,11 @@ class Schedule:
         emit(kind, unit=ticket.name, member=unit.member, rows=unit.num_rows, **fields)
 
 
-def _max_cpus(ensemble: Any, total: int) -> float:
-    """CPUs that `n_jobs` allows: all of them where it is `None`, joblib's meaning otherwise."""
-    n_jobs = ensemble.n_jobs
-    if n_jobs is None:
-        return math.inf
-    return max(1, total + 1 + n_jobs) if n_jobs < 0 else max(1, n_jobs)
+def _too_wide(ticket: _Ticket, num_cpus: int) -> UserError:
+    return UserError(
+        f"{ticket.name}: its workers need {ticket.workers_cpus} CPUs, and there are {num_cpus}; "
+        "lower num_workers or cpus_per_worker"
+    )
 
 
 def _describe(error: Exception) -> str:

@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 from distml import session
 from distml.ensemble.members import Unit, View, fit_member
 from distml.errors import DistmlError, StorageError
-from distml.runs.units import UnitStore
+from distml.runs.units import UnitStore, use_units
 
 __all__ = [
     "Outcome",
@@ -76,6 +76,8 @@ class Settings:
     """Where to store the value."""
     key: str | None = None
     """Under which key."""
+    has_workers: bool = False
+    """The fit spreads itself over workers of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,13 +167,24 @@ def _fit_shared(unit: Unit, settings: Settings) -> Any:
 def _fit_within(unit: Unit, settings: Settings) -> Any:
     """Fit with the driver's scikit-learn configuration, on as many threads as the unit has CPUs."""
     with (
-        session.inline(),
+        contextlib.nullcontext() if settings.has_workers else session.inline(),
+        _units_of(settings),
         sklearn.config_context(**settings.config),
         threadpool_limits(limits=settings.cpus),
         joblib.parallel_config(backend="threading", n_jobs=settings.cpus),
         _capped_jobs(unit.estimator, settings.cpus or 1),
     ):
         return fit_member(unit)
+
+
+@contextlib.contextmanager
+def _units_of(settings: Settings) -> Iterator[None]:
+    """Let a long fit keep what it has done where the driver keeps its units."""
+    if settings.units is None:
+        yield
+        return
+    with use_units(settings.units):
+        yield
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
+from distml import session
 from distml.runs.events import emit
 from distml.train.batch import Part
 from distml.train.context import Train
@@ -95,7 +96,9 @@ def carry_out(
 
 
 def _run(body: Any, work: Any, setup: Setup, parts: Mapping[str, Part]) -> Any:
-    run = run_on_workers if setup.workers.need_train else run_here
+    # In this process the batches are the same, so a breakpoint sees what a worker would.
+    spread = setup.workers.need_train and not session.is_in_process()
+    run = run_on_workers if spread else run_here
     return run(body, work, setup, parts)
 
 

@@ -8,14 +8,12 @@ storage, not through `ray.train.report`, which waits for its controller at each 
 
 import importlib
 import os
-import socket
 import tempfile
 import threading
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,10 +24,9 @@ from distml.runs.events import emit
 from distml.signals import Held, held
 from distml.train.batch import Part
 from distml.train.context import StoppedError, Train
-from distml.train.mailbox import Mailbox, MailboxChannel
-from distml.train.parallel import Parallel, choose_device
-from distml.train.position import Best
+from distml.train.mailbox import Mailbox
 from distml.train.setup import Setup
+from distml.train.worker import Order, run_worker
 
 __all__ = ["NodeTakenError", "WorkersLostError", "misses_a_peer", "run_on_workers"]
 
@@ -54,18 +51,6 @@ class NodeTakenError(WorkersLostError):
     """A node was taken away with notice, as clouds do with their cheaper machines."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Order:
-    """What each worker is given."""
-
-    body: Callable[[Train, Any], Any]
-    work: Any
-    setup: Setup
-    parts: Any
-    """Reference to the rows."""
-    mailbox: Any
-
-
 def run_on_workers(
     body: Callable[[Train, Any], Any], work: Any, setup: Setup, parts: Mapping[str, Part]
 ) -> Any:
@@ -88,29 +73,21 @@ def run_on_workers(
     """
     session.connect()
     ray: Any = importlib.import_module("ray")
-    _import_quietly()
     setup.workers.check_within(ray.cluster_resources())
     mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
-    order = _Order(body=body, work=work, setup=setup, parts=ray.put(dict(parts)), mailbox=mailbox)
+    order = Order(body=body, work=work, setup=setup, parts=ray.put(dict(parts)), mailbox=mailbox)
     attempt = _Attempt(order)
-    with _environment(), held() as signals:
+    with _environment(), _without_warnings(), held() as signals:
         try:
             return attempt.run(signals)
         finally:
             ray.kill(mailbox)
 
 
-def _import_quietly() -> None:
-    """Load Ray Train without what Ray Data, which it loads, warns of in itself."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        importlib.import_module("ray.train.v2.api.data_parallel_trainer")
-
-
 class _Attempt:
     """One fit of Ray Train, in a thread, while this one listens to the workers."""
 
-    def __init__(self, order: _Order) -> None:
+    def __init__(self, order: Order) -> None:
         self._order = order
         self._result: Any = None
         self._error: BaseException | None = None
@@ -154,7 +131,7 @@ class _Attempt:
             self._error = error
 
 
-def _trainer(order: _Order) -> Any:
+def _trainer(order: Order) -> Any:
 
     workers = order.setup.workers
     resources = {"CPU": float(workers.cpus_per_worker or 1)}
@@ -163,7 +140,7 @@ def _trainer(order: _Order) -> Any:
     # The types of Ray are those of its former version.
     ray_train: Any = importlib.import_module("ray.train")
     return _lean_trainer()(
-        _work,
+        run_worker,
         train_loop_config={"order": order},
         scaling_config=ray_train.ScalingConfig(
             num_workers=workers.num_workers,
@@ -199,79 +176,6 @@ def _lean_trainer() -> Any:
     return Lean
 
 
-def _work(config: Mapping[str, Any]) -> Any:
-    """A worker: joins the others, runs the loop, tells what went wrong."""
-    import ray
-    import torch
-    from torch import distributed as dist
-
-    order: _Order = config["order"]
-    context = ray.train.get_context()
-    rank, world_size = context.get_world_rank(), context.get_world_size()
-    channel = MailboxChannel(order.mailbox, rank)
-    setup = order.setup
-    torch.set_num_threads(setup.workers.cpus_per_worker or 1)
-    try:
-        device = choose_device(setup.workers.gpus_per_worker or 0)
-        if world_size > 1:
-            _join(rank, world_size, setup)
-        train = Train(
-            parts=ray.get(order.parts),
-            seed=setup.seed,
-            parallel=Parallel(
-                device=device,
-                world_size=world_size,
-                strategy=setup.strategy,
-                precision=setup.precision,
-                compile=setup.compile,
-            ),
-            rank=rank,
-            channel=channel,
-            checkpoints=setup.checkpoints,
-            checkpoint_every_s=setup.checkpoint_every_s,
-            best=Best(**setup.best()),
-        )
-        channel.emit("workers", num_workers=world_size, host=socket.gethostname())
-        try:
-            with session.inline():
-                value = order.body(train, order.work)
-        finally:
-            train.close()
-        return value if rank == 0 else None
-    except Exception as error:
-        ray.get(order.mailbox.post.remote(rank, [("error", {"error": _portable(error)})]))
-        raise
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
-
-
-def _join(rank: int, world_size: int, setup: Setup) -> None:
-    """Make one process group of all workers."""
-    from ray.train.collective import broadcast_from_rank_zero
-    from torch import distributed as dist
-
-    address = None
-    if rank == 0:
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            address = f"tcp://{_own_address()}:{probe.getsockname()[1]}"
-    # NCCL refuses two workers on one GPU.
-    backend = "nccl" if (setup.workers.gpus_per_worker or 0) >= 1 else "gloo"
-    dist.init_process_group(
-        backend,
-        init_method=broadcast_from_rank_zero(address),
-        rank=rank,
-        world_size=world_size,
-        timeout=_COLLECTIVE_TIMEOUT,
-    )
-
-
-def _own_address() -> str:
-    ray: Any = importlib.import_module("ray")
-    return str(ray.util.get_node_ip_address())
-
-
 def misses_a_peer(error: Exception) -> bool:
     """Whether it says only that another worker is not there any more."""
     text = str(error)
@@ -288,14 +192,12 @@ def _lost(error: BaseException) -> DistmlError:
     return WorkersLostError(f"workers were lost: {said}")
 
 
-def _portable(error: Exception) -> Exception:
-    import cloudpickle
-
-    try:
-        cloudpickle.loads(cloudpickle.dumps(error))
-    except Exception:
-        return DistmlError(f"{type(error).__name__}: {error}")
-    return error
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Do not pass on what Ray warns of in itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
 
 
 @contextmanager

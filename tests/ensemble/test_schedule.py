@@ -64,7 +64,7 @@ class Clock:
         self._running: list[tuple[float, int, Any, Unit, int, int]] = []
         self._deaths: dict[int, int] = {}
 
-    def submit(self, ticket, unit, *, cpus, memory_bytes, key):
+    def submit(self, ticket, unit, *, cpus, memory_bytes, key, has_workers):
         seconds = unit.estimator.seconds / cpus
         self.started.append(unit.member)
         self.widths.append(cpus)

@@ -1,0 +1,123 @@
+"""A worker's side of a training: it joins the others, runs the loop, and tells what went wrong."""
+
+import importlib
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import cloudpickle
+import torch
+from torch import distributed as dist
+
+from distml import session
+from distml.errors import DistmlError
+from distml.train.context import Train
+from distml.train.mailbox import MailboxChannel
+from distml.train.parallel import Parallel, choose_device
+from distml.train.position import Best
+from distml.train.setup import Setup
+
+__all__ = ["Order", "run_worker"]
+
+_COLLECTIVE_TIMEOUT = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What each worker is given."""
+
+    body: Callable[[Train, Any], Any]
+    work: Any
+    setup: Setup
+    parts: Any
+    """Reference to the rows."""
+    mailbox: Any
+
+
+def run_worker(config: Mapping[str, Any]) -> Any:
+    """What Ray Train runs on each worker.
+
+    Args:
+        config: `order`, see `Order`.
+
+    Returns:
+        What the loop of worker 0 returns.
+
+    Raises:
+        Exception: whatever the loop raises; the driver has been told.
+    """
+    ray: Any = importlib.import_module("ray")
+    order: Order = config["order"]
+    context = ray.train.get_context()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    channel = MailboxChannel(order.mailbox, rank)
+    setup = order.setup
+    torch.set_num_threads(setup.workers.cpus_per_worker or 1)
+    try:
+        device = choose_device(setup.workers.gpus_per_worker or 0)
+        if world_size > 1:
+            _join(rank, world_size, setup)
+        train = Train(
+            parts=ray.get(order.parts),
+            seed=setup.seed,
+            parallel=Parallel(
+                device=device,
+                world_size=world_size,
+                strategy=setup.strategy,
+                precision=setup.precision,
+                compile=setup.compile,
+            ),
+            rank=rank,
+            channel=channel,
+            checkpoints=setup.checkpoints,
+            checkpoint_every_s=setup.checkpoint_every_s,
+            best=Best(**setup.best()),
+        )
+        channel.emit("workers", num_workers=world_size, host=socket.gethostname())
+        try:
+            with session.inline():
+                value = order.body(train, order.work)
+        finally:
+            train.close()
+        return value if rank == 0 else None
+    except Exception as error:
+        ray.get(order.mailbox.post.remote(rank, [("error", {"error": _portable(error)})]))
+        raise
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _join(rank: int, world_size: int, setup: Setup) -> None:
+    """Make one process group of all workers."""
+    from ray.train.collective import broadcast_from_rank_zero
+
+    address = None
+    if rank == 0:
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            address = f"tcp://{_own_address()}:{probe.getsockname()[1]}"
+    # NCCL refuses two workers on one GPU.
+    backend = "nccl" if (setup.workers.gpus_per_worker or 0) >= 1 else "gloo"
+    dist.init_process_group(
+        backend,
+        init_method=broadcast_from_rank_zero(address),
+        rank=rank,
+        world_size=world_size,
+        timeout=_COLLECTIVE_TIMEOUT,
+    )
+
+
+def _own_address() -> str:
+    ray: Any = importlib.import_module("ray")
+    return str(ray.util.get_node_ip_address())
+
+
+def _portable(error: Exception) -> Exception:
+    try:
+        cloudpickle.loads(cloudpickle.dumps(error))
+    except Exception:
+        return DistmlError(f"{type(error).__name__}: {error}")
+    return error
