@@ -6,8 +6,8 @@ so that ensembles inside ensembles share one queue.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
@@ -23,8 +23,8 @@ from distml.ensemble.members import Unit, View
 from distml.ensemble.schedule import Plan, Schedule
 from distml.ensemble.worker import Outcome
 from distml.errors import MemberError
-from distml.runs.display import open_display
-from distml.runs.events import active_events, emit, use_events
+from distml.runs.display import shown
+from distml.runs.events import emit
 from distml.runs.units import active_units
 
 __all__ = ["Planned", "check_outcomes"]
@@ -75,7 +75,8 @@ class Planned(BaseEstimator):
         units = active_units()
         executor = InlineExecutor(units) if session.is_inline() else RayExecutor(units)
         try:
-            with _shown():
+            # A fit that is spread reports to the run, or to who looks at this script.
+            with nullcontext() if session.is_inline() else shown():
                 Schedule(executor, Keys(units), _plan_of).run(self, plan)
         finally:
             executor.close()
@@ -93,19 +94,6 @@ def _gathered(units: Sequence[Unit], fitted: list[Any]) -> Plan:
         if outcome.error is not None:
             raise outcome.error
         fitted.append(outcome.value)
-
-
-@contextmanager
-def _shown() -> Iterator[None]:
-    """In a script or notebook, which have no run to report to, draw the progress of the fit."""
-    if active_events() is not None or session.is_inline():
-        yield
-        return
-    with (
-        open_display() as display,
-        use_events(lambda kind, **event: display.show({"kind": kind, **event})),
-    ):
-        yield
 
 
 @dataclass(slots=True, eq=False)

@@ -8,13 +8,15 @@ import html
 import importlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from distml.runs.progress import Progress, advance, describe
+from distml.runs.events import active_events, use_events
+from distml.runs.progress import Progress, advance, lines
 
-__all__ = ["Display", "open_display"]
+__all__ = ["Display", "open_display", "shown"]
 
 _INTERVAL_S = 0.2
 _BAR_COLUMNS = 30
@@ -77,8 +79,28 @@ def open_display(stream: TextIO | None = None) -> Display:
     return _TerminalDisplay(stream) if stream.isatty() else Display()
 
 
+@contextmanager
+def shown() -> Iterator[None]:
+    """Draw the progress of what the block reports, where no run listens: in a script or notebook.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        Nothing.
+    """
+    if active_events() is not None:
+        yield
+        return
+    with (
+        open_display() as display,
+        use_events(lambda kind, **event: display.show({"kind": kind, **event})),
+    ):
+        yield
+
+
 class _TerminalDisplay(Display):
-    """A bar and a line of text, redrawn by rich's own thread; drawn once there is a plan."""
+    """A bar and lines of text, redrawn by rich's own thread; drawn once something has begun."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -95,19 +117,18 @@ class _TerminalDisplay(Display):
         self._live.stop()
 
     def _draw(self) -> None:
-        if self.progress.total and not self._live.is_started:
+        if self.progress.has_begun and not self._live.is_started:
             self._live.start()
 
     def _line(self) -> Any:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        progress, now = self.progress, time.time()
+        (done, total), (first, *more) = self.progress.share, lines(self.progress, time.time())
         line = Table.grid(padding=(0, 1))
-        bar = ProgressBar(progress.total, progress.settled, width=_BAR_COLUMNS)
-        line.add_row(bar, describe(progress, now))
-        if progress.message:
-            line.add_row("", progress.message, style="dim")
+        line.add_row(ProgressBar(total, done, width=_BAR_COLUMNS), first)
+        for text in more:
+            line.add_row("", text, style="dim")
         return line
 
 
@@ -125,7 +146,7 @@ class _NotebookDisplay(Display):
             self._handle.update(self._bundle(), raw=True)
 
     def _draw(self) -> None:
-        if not self.progress.total or time.monotonic() - self._drawn_at < _INTERVAL_S:
+        if not self.progress.has_begun or time.monotonic() - self._drawn_at < _INTERVAL_S:
             return
         self._drawn_at = time.monotonic()
         if self._handle is None:
@@ -136,10 +157,10 @@ class _NotebookDisplay(Display):
             self._handle.update(self._bundle(), raw=True)
 
     def _bundle(self) -> dict[str, str]:
-        text = describe(self.progress, time.time())
-        bar = f'<progress max="{self.progress.total}" value="{self.progress.settled}"></progress>'
-        lines = "<br>".join(map(html.escape, filter(None, (text, self.progress.message))))
-        return {"text/plain": text, "text/html": f"{bar} {lines}"}
+        (done, total), said = self.progress.share, lines(self.progress, time.time())
+        known = "" if total is None else f' max="{total}" value="{done}"'
+        text = "<br>".join(map(html.escape, said))
+        return {"text/plain": said[0], "text/html": f"<progress{known}></progress> {text}"}
 
 
 def _in_notebook() -> bool:

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Progress", "advance", "describe", "progress_of"]
+from distml.runs.training import Training, advance_training, figures, whereabouts
+
+__all__ = ["Progress", "advance", "describe", "lines", "progress_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +39,21 @@ class Progress:
     """Member → number of fits and their seconds together."""
     most_running: int = 0
     """The most units that were fitted at once."""
+    training: Training | None = None
+    """The network that is trained, or was last, where its events are heard."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.total) or self.training is not None
+
+    @property
+    def share(self) -> tuple[int, int | None]:
+        """How much is done and of how much, in units, or in steps where there are none."""
+        if self.total or self.training is None:
+            return self.settled, self.total
+        steps = self.training.steps
+        return (steps or 0 if self.training.done else self.training.step), steps
 
     @property
     def settled(self) -> int:
@@ -94,7 +111,12 @@ def advance(progress: Progress, event: Mapping[str, Any]) -> Progress:
         KeyError: a known kind lacks a field.
     """
     step = _STEPS.get(event["kind"])
-    return progress if step is None else dataclasses.replace(progress, **step(progress, event))
+    if step is not None:
+        return dataclasses.replace(progress, **step(progress, event))
+    training = advance_training(progress.training, event)
+    if training is progress.training:
+        return progress
+    return dataclasses.replace(progress, training=training)
 
 
 def progress_of(events: Iterable[Mapping[str, Any]]) -> Progress:
@@ -181,11 +203,14 @@ def describe(progress: Progress, now: float) -> str:
         now: Unix seconds.
 
     Returns:
-        For instance `fit: 12 of 25 done, 5 cached, 2 running, about 40 s left`.
+        For instance `fit: 12 of 25 done, 5 cached, 2 running, about 40 s left`, or
+        `fit: epoch 3 of 20, step 1,234 of 8,000, about 40 s left`.
 
     Raises:
         Nothing.
     """
+    if not progress.total and progress.training is not None:
+        return f"{progress.phase or 'training'}: {_training(progress.training, now)}"
     counts = [f"{progress.cached + progress.done} of {progress.total} done"]
     for name in ("cached", "running", "failed"):
         value = getattr(progress, name)
@@ -195,6 +220,37 @@ def describe(progress: Progress, now: float) -> str:
     if eta_s is not None and progress.settled < progress.total:
         counts.append(f"about {_duration(eta_s)} left")
     return f"{progress.phase or 'units'}: {', '.join(counts)}"
+
+
+def lines(progress: Progress, now: float) -> list[str]:
+    """All that is worth a look: where a run stands, how its network does, the last message.
+
+    Args:
+        progress: where it stands.
+        now: Unix seconds.
+
+    Returns:
+        One to three lines.
+
+    Raises:
+        Nothing.
+    """
+    training, said = progress.training, [describe(progress, now)]
+    if training is not None:
+        where = f"{_training(training, now)}, " if progress.total and not training.done else ""
+        shown = not progress.total or not training.done
+        said.append(f"{where}{figures(training)}".removesuffix(", ") if shown else "")
+    return [line for line in (*said, progress.message) if line]
+
+
+def _training(training: Training, now: float) -> str:
+    if training.seconds is not None:
+        return f"{whereabouts(training)} in {_duration(training.seconds)}"
+    eta_s = training.eta_s(now)
+    if eta_s is None:
+        return whereabouts(training)
+    words = "at most" if training.may_stop else "about"
+    return f"{whereabouts(training)}, {words} {_duration(eta_s)} left"
 
 
 def _duration(seconds: float) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from distml.runs.display import open_display
+from distml.runs.display import open_display, shown
+from distml.runs.events import emit, use_events
 
 EVENTS: list[dict[str, Any]] = [
     {"kind": "phase", "t": 0.0, "name": "fit <b>"},
@@ -94,3 +95,28 @@ def test_silence_costs_no_import_of_rich() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_network_is_drawn_without_a_plan(notebook: list[dict[str, str]]) -> None:
+    with open_display(io.StringIO()) as display:
+        display.show(
+            {"kind": "training_started", "t": 0.0, "epochs": 2, "steps": 20, "step": 0, "epoch": 0}
+        )
+        display.show({"kind": "step", "t": 1.0, "step": 5, "loss": 0.5, "rows_per_s": 1000.0})
+    assert '<progress max="20" value="5">' in notebook[-1]["text/html"]
+    assert "loss 0.5, 1,000 rows/s" in notebook[-1]["text/html"]
+
+
+def test_what_a_script_reports_is_shown_where_no_run_listens(
+    notebook: list[dict[str, str]],
+) -> None:
+    with shown():
+        emit("plan", units=2)
+    assert notebook[-1]["text/plain"] == "units: 0 of 2 done"
+
+
+def test_a_run_that_listens_hears_it_alone(notebook: list[dict[str, str]]) -> None:
+    heard = []
+    with use_events(lambda kind, **fields: heard.append(kind)), shown():
+        emit("plan", units=2)
+    assert (heard, notebook) == (["plan"], [])
