@@ -206,10 +206,10 @@ class ShardedDataset:
             return pa.concat_tables([*tables] or [self.select(names).schema.empty_table()])
 
     def _known(self, columns: Sequence[str] | None) -> list[str]:
-        names = self.schema.names if columns is None else list(columns)
-        for name in names:
-            if name not in self.schema.names:
-                raise DataError(unknown_column(name, self.schema.names, where=self.uri))
+        known = self.schema.names
+        names = known if columns is None else list(columns)
+        for name in (n for n in names if n not in known):
+            raise DataError(unknown_column(name, known, where=self.uri))
         return names
 
     def _read(self, shards: Sequence[Shard], names: Sequence[str]) -> pa.Table:
@@ -234,7 +234,8 @@ class ShardedDataset:
         for name, value in partition_values(shard.path, self.partitions).items():
             kind = self.partitions.field(name).type
             columns[name] = pa.repeat(pa.scalar(value, kind), rows.num_rows)
-        return pa.table([columns[name] for name in names], schema=self.select(names).schema)
+        schema = pa.schema([self.schema.field(name) for name in names])
+        return pa.table([columns[name] for name in names], schema=schema)
 
 
 def _choose_format(listing: Listing, given: str | None, uri: str) -> tuple[str, tuple[str, ...]]:

@@ -14,7 +14,7 @@ from distml.errors import DataError
 
 __all__ = ["as_matrix"]
 
-_VALUES_AT_ONCE = 1 << 19
+_VALUES_AT_ONCE = 1 << 20
 
 
 def as_matrix(table: pa.Table) -> npt.NDArray[np.float32]:

@@ -143,7 +143,8 @@ class StreamOrder:
             shard_rows: rows of each shard that are read.
             row_bytes: what a row takes in memory, as it is read or as it is decoded, whichever is
                 more, at least 1.
-            memory_bytes: what the blocks of all streams may take together, in all workers.
+            memory_bytes: what the blocks of all streams may take together, in all workers. What
+                Parquet needs to decode one shard, and a megabyte or two of batches, come on top.
             batch_size: rows of a global batch.
             seed: another seed, another order.
             max_streams: the most streams.
