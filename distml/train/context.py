@@ -17,6 +17,7 @@ from torch import nn
 from distml.errors import UserError
 from distml.train.batch import Batch, Batches, Part
 from distml.train.checkpoint import Checkpoints, Writer
+from distml.train.kept import Kept
 from distml.train.known import Known
 from distml.train.parallel import Parallel
 from distml.train.position import Best, Position
@@ -72,10 +73,10 @@ class Train(Known):
     """The metrics of each report so far, those before a resume included."""
 
     def __post_init__(self) -> None:
-        self._kept: dict[str, Any] = {}
+        self._kept = Kept(self.parallel)
         self._writer = Writer()
         self._saved_at = self._asked_at = time.monotonic()
-        self._saved_step = -1
+        self._saved = (-1, 0)
 
     @property
     def world_size(self) -> int:
@@ -102,18 +103,18 @@ class Train(Known):
             Whether there was a checkpoint.
 
         Raises:
-            UserError: it is of another architecture.
+            UserError: it is of another architecture, or one of these has no state.
         """
-        self._kept |= kept
-        found = self.checkpoints.latest() if self.checkpoints is not None else None
-        if found is None:
+        self._kept.add(kept)
+        found = None if self.checkpoints is None else self.checkpoints.latest()
+        if self.checkpoints is None or found is None:
             return False
         state, facts = found
-        self._load(state)
+        self._kept.load(state, self.checkpoints.uri)
         self.position = Position(**facts["position"])
         self.best = Best(**facts["best"])
         self.history[:] = facts["history"]
-        self._saved_step = self.position.step
+        self._saved = self._progress()
         return True
 
     def epochs(self, num_epochs: int) -> Iterator[int]:
@@ -167,10 +168,10 @@ class Train(Known):
         )
         for batch in on_device(self._part(part), wanted, self.device):
             if counts:
+                # Not after the last one: a loop that goes on there would find no batch to count.
+                self._between_batches()
                 self._begin_batch()
             yield batch
-            if counts:
-                self._between_batches()
         if counts:
             self.position.epoch, self.position.batch = self.position.epoch + 1, 0
 
@@ -184,7 +185,7 @@ class Train(Known):
         Raises:
             StorageError: the storage of checkpoints is full or refuses.
         """
-        self._kept |= kept
+        self._kept.add(kept)
         means = self.mean(metrics)
         self.history.append(means)
         self.best.take(means, self.position.step)
@@ -206,8 +207,8 @@ class Train(Known):
         Raises:
             StorageError: the storage is full or refuses.
         """
-        if self.checkpoints is not None and self._kept and self.position.step != self._saved_step:
-            state = {name: self._state_of(thing) for name, thing in self._kept.items()}
+        if self.checkpoints is not None and self._kept and self._progress() != self._saved:
+            state = self._kept.state()
             if self.rank == 0:
                 facts = {
                     "position": asdict(self.position),
@@ -217,7 +218,7 @@ class Train(Known):
                     "world_size": self.world_size,
                 }
                 self._writer.write(self.checkpoints, self.position.step, state, facts)
-            self._saved_at, self._saved_step = time.monotonic(), self.position.step
+            self._saved_at, self._saved = time.monotonic(), self._progress()
         if wait:
             self._writer.wait()
 
@@ -225,6 +226,10 @@ class Train(Known):
         """Let the last checkpoint get to its place, and pass over what is wrong with it."""
         with contextlib.suppress(Exception):
             self._writer.wait()
+
+    def _progress(self) -> tuple[int, int]:
+        """What makes a checkpoint another than the last: steps and reports."""
+        return self.position.step, len(self.history)
 
     def _part(self, name: str) -> Part:
         if name not in self.parts:
@@ -262,37 +267,3 @@ class Train(Known):
             self.save(wait=stop or loses_node)
         if stop:
             raise StoppedError(f"stopped after step {self.position.step}")
-
-    def _state_of(self, thing: Any) -> Any:
-        if isinstance(thing, nn.Module):
-            return self.parallel.weights(thing)
-        if isinstance(thing, torch.optim.Optimizer):
-            return self.parallel.optimizer_state(self._model(), thing)
-        return thing.state_dict()
-
-    def _load(self, state: Mapping[str, Any]) -> None:
-        if state.keys() != self._kept.keys():
-            raise UserError(
-                f"the checkpoint in {self._where()} holds {', '.join(state)}, and the loop keeps "
-                f"{', '.join(self._kept)}; keep the same, or start a new run"
-            )
-        for name, thing in self._kept.items():
-            try:
-                if isinstance(thing, nn.Module):
-                    self.parallel.load_weights(thing, state[name])
-                elif isinstance(thing, torch.optim.Optimizer):
-                    self.parallel.load_optimizer(self._model(), thing, state[name])
-                else:
-                    thing.load_state_dict(state[name])
-            except (RuntimeError, ValueError, KeyError) as error:
-                said = " ".join(str(error).split())
-                raise UserError(
-                    f"the checkpoint in {self._where()} is of another architecture ({said}); "
-                    "start a new run"
-                ) from error
-
-    def _model(self) -> nn.Module:
-        return next(thing for thing in self._kept.values() if isinstance(thing, nn.Module))
-
-    def _where(self) -> str:
-        return self.checkpoints.uri if self.checkpoints is not None else "memory"

@@ -1,5 +1,6 @@
 """How far a training is, and the best it has been: what every checkpoint says of itself."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ class Best:
     def take(self, metrics: Mapping[str, float], step: int) -> bool:
         """Look at new metrics; whether they are the best so far."""
         value = metrics.get(self.metric)
-        if value is None:
+        if value is None or math.isnan(value):
             return False
         better = self.value is None or (
             value < self.value if self.mode == "min" else value > self.value
