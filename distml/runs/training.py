@@ -73,7 +73,9 @@ def advance_training(training: Training | None, event: Mapping[str, Any]) -> Tra
         KeyError: a known kind lacks a field.
     """
     step = _STEPS.get(event["kind"])
-    return training if step is None else step(training or Training(), event)
+    if step is None:
+        return training
+    return step(training or Training(begun_at=float(event["t"])), event)
 
 
 def _started(training: Training, event: Mapping[str, Any]) -> Training:
@@ -96,9 +98,10 @@ def _stepped(training: Training, event: Mapping[str, Any]) -> Training:
     return replace(
         training,
         step=event["step"],
-        loss=event.get("loss"),
-        rows_per_s=event.get("rows_per_s"),
-        gpu_bytes=event.get("gpu_bytes"),
+        # Nothing is known yet where an epoch has just begun.
+        loss=_else(event.get("loss"), training.loss),
+        rows_per_s=_else(event.get("rows_per_s"), training.rows_per_s),
+        gpu_bytes=_else(event.get("gpu_bytes"), training.gpu_bytes),
     )
 
 
@@ -134,6 +137,10 @@ _STEPS: dict[str, Callable[[Training, Mapping[str, Any]], Training]] = {
     "training_done": _done,
 }
 """Kind of event → what it changes."""
+
+
+def _else(value: Any, former: Any) -> Any:
+    return former if value is None else value
 
 
 def whereabouts(training: Training) -> str:

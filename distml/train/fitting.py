@@ -9,7 +9,7 @@ whole global batch, backward, clip, step, schedule.
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,8 +18,9 @@ from torch import nn
 from distml.train.batch import Batch
 from distml.train.context import Train
 from distml.train.optimize import freeze_weights, make_optimizer, make_scheduler, weight_groups
-from distml.train.parallel import bare
+from distml.train.parallel import are_finite, bare
 from distml.train.state import to_cpu
+from distml.train.telling import Telling, device_name
 from distml.train.training import DivergedError, Fitted, Training
 
 __all__ = ["fit_network"]
@@ -44,11 +45,12 @@ def fit_network(train: Train, training: Training) -> Fitted:
         StoppedError: it was asked to stop; a checkpoint has been left.
     """
     loop = _Loop(train, training)
-    for epoch in train.epochs(training.epochs):
+    for epoch in train.epochs(training.begin.epoch + training.epochs):
         if loop.has_converged():
             break
         loop.run_epoch(epoch)
     train.save(wait=True)
+    loop.telling.done()
     return loop.fitted()
 
 
@@ -85,18 +87,27 @@ class _Loop:
             training.scheduler, self._optimizer, total_steps=steps, warmup=training.warmup
         )
         self._scaler = train.parallel.scaler()
-        train.resume(
+        resumed = train.resume(
             model=self._model,
             optimizer=self._optimizer,
             scheduler=self._scheduler,
             scaler=self._scaler,
             course=self,
         )
+        if not resumed:
+            train.position = replace(training.begin)
         self._lower_rate()
+        self.telling = Telling(train)
+        self.telling.start(
+            epochs=training.begin.epoch + training.epochs,
+            steps=training.begin.step + steps,
+            batch_size=training.batch_size,
+            may_stop=training.patience is not None,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The course so far. A network that has diverged leaves no checkpoint: this raises."""
-        self._look()
+        self._look(also_weights=True)
         return {name: getattr(self._course, name) for name in _Course.__slots__}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -112,8 +123,9 @@ class _Loop:
             self._step(batch)
             if train.position.step % _LOOK_EVERY == 0:
                 course.seconds = time.perf_counter() - begun
-                self._look()
-        self._look()
+                self._look(also_weights=False)
+            self.telling.step(course.loss, course.rows, course.seconds)
+        self._look(also_weights=True)
         seconds = time.perf_counter() - begun
         metrics = {
             "train_loss": course.loss / max(course.rows, 1.0),
@@ -146,6 +158,8 @@ class _Loop:
             best_epoch=course.best_epoch,
             optimizer_state=to_cpu(train.parallel.optimizer_state(self._model, self._optimizer)),
             num_steps=train.position.step,
+            device=device_name(train.device),
+            num_workers=train.world_size if train.world_size > 1 else 0,
             peak_gpu_bytes=torch.cuda.max_memory_allocated() if cuda else 0,
         )
 
@@ -184,17 +198,23 @@ class _Loop:
             step = self._train.position.step
             self._recent.append((step, losses.detach().sum(), batch.num_rows))
 
-    def _look(self) -> None:
+    def _look(self, *, also_weights: bool) -> None:
         """Add the losses since the last look to the epoch's, over all workers.
 
+        Args:
+            also_weights: see to it that the weights are finite as well: those that the last step
+                left have had no loss yet.
+
         Raises:
-            DivergedError: one is not finite.
+            DivergedError: something is not finite.
         """
         losses = (
             torch.stack([loss for _, loss, _ in self._recent]).double() if self._recent else None
         )
         rows = sum(rows for *_, rows in self._recent)
         own = 0.0 if losses is None else float(losses.sum())
+        if also_weights and not are_finite(self._model):
+            own = math.nan
         total, count = self._train.parallel.sum([own, float(rows)])
         if not math.isfinite(total):
             raise DivergedError(self._last_words())
@@ -205,6 +225,7 @@ class _Loop:
     def _last_words(self) -> str:
         bad = [step for step, loss, _ in self._recent if not math.isfinite(float(loss))]
         step = bad[0] if bad else self._train.position.step
+        self._train.close()
         place = self._train.checkpoints
         kept = place.steps() if place is not None else []
         where = (
@@ -238,11 +259,13 @@ class _Loop:
 
     def _lower_rate(self) -> None:
         """After a rollback, go on with a lower rate than the checkpoint's."""
-        factor = self._training.lr_scale / self._course.lr_scale
+        # A checkpoint after a rollback has the lower rate, whoever resumes from it.
+        scale = min(self._training.lr_scale, self._course.lr_scale)
+        factor = scale / self._course.lr_scale
         if factor != 1.0:
             for group in self._optimizer.param_groups:
                 group["lr"] *= factor
                 if "initial_lr" in group:
                     group["initial_lr"] *= factor
             self._scheduler.base_lrs = [rate * factor for rate in self._scheduler.base_lrs]
-        self._course.lr_scale = self._training.lr_scale
+        self._course.lr_scale = scale

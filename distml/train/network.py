@@ -19,11 +19,13 @@ from torch import nn
 
 from distml.errors import UserError
 from distml.train.building import build_network, try_out
+from distml.train.checkpoint import Checkpoints
 from distml.train.fitting import fit_network
 from distml.train.inputs import Inputs
 from distml.train.keeping import place_of
 from distml.train.objective import Objective
 from distml.train.parallel import Precision, Strategy
+from distml.train.position import Position
 from distml.train.preparation import prepare
 from distml.train.reading import Given
 from distml.train.recovery import carry_out
@@ -34,7 +36,7 @@ from distml.train.state import pack, unpack
 from distml.train.streaming import Encode
 from distml.train.training import Fitted, Training, rows_of_a_batch
 from distml.train.training_data import TrainingData
-from distml.train.transfer import match_weights, read_weights
+from distml.train.transfer import check_same, match_weights, read_weights
 from distml.train.wiring import describe
 
 __all__ = ["Network"]
@@ -174,12 +176,17 @@ class Network(BaseEstimator):
         self.shape_, self.scales_ = data.shape, data.scales
         weights, row_flops = self._first_weights(build, data, carry_on=carry_on)
         batch_size = rows_of_a_batch(self.batch_size, data.parts["train"].num_rows, self.accumulate)
-        setup = self._setup(data, is_light=row_flops * batch_size < _LIGHT_FLOPS)
+        epochs = self.epochs if epochs is None else epochs
+        began = [self.weights_, self._former_end()] if carry_on else None
+        # Without a seed each fit is another, and no checkpoint is one of its own.
+        seeded = self.random_state is not None
+        place = place_of(self, data, epochs=epochs, began=began) if seeded else None
+        setup = self._setup(place, is_light=row_flops * batch_size < _LIGHT_FLOPS)
         training = Training(
             build=build,
             objective=objective,
             num_outputs=max(data.shape.num_outputs, 1),
-            epochs=self.epochs if epochs is None else epochs,
+            epochs=epochs,
             batch_size=batch_size,
             optimizer=self.optimizer,
             lr=self.lr,
@@ -192,9 +199,9 @@ class Network(BaseEstimator):
             freeze=_patterns(self.freeze),
             lr_factors=self.lr_factors,
             weights=weights,
-            optimizer_state=self._former_optimizer() if carry_on else None,
             rollback=self.on_nan == "rollback",
             seed=setup.seed,
+            **(self._former_end() if carry_on else {}),
         )
         fitted, self.counters_ = carry_out(fit_network, training, setup, data.parts)
         self._take(fitted, carry_on=carry_on)
@@ -218,22 +225,27 @@ class Network(BaseEstimator):
     def _take(self, fitted: Fitted, *, carry_on: bool) -> None:
         before = getattr(self, "history_", []) if carry_on else []
         self.history_ = [*before, *fitted.history]
-        self.best_epoch_ = None if fitted.best_epoch is None else len(before) + fitted.best_epoch
+        self.best_epoch_ = fitted.best_epoch
         self.weights_ = {name: tensor.numpy() for name, tensor in fitted.weights.items()}
         self.n_iter_ = len(self.history_)
-        self.n_steps_ = fitted.num_steps + (getattr(self, "n_steps_", 0) if carry_on else 0)
+        self.n_steps_ = fitted.num_steps
         # Bytes, because a saved model holds no tensors.
         self.optimizer_state_ = (
             pack(fitted.optimizer_state) if self.warm_start or carry_on else None
         )
+        self.device_, self.num_workers_ = fitted.device, fitted.num_workers
         self.peak_gpu_bytes_ = fitted.peak_gpu_bytes
         self._made: dict[str, nn.Module] = {}
 
-    def _former_optimizer(self) -> Any:
+    def _former_end(self) -> dict[str, Any]:
+        """What a further training goes on with, beside the weights."""
         content = getattr(self, "optimizer_state_", None)
-        return None if content is None else unpack(content)[0]
+        return {
+            "optimizer_state": None if content is None else unpack(content)[0],
+            "begin": Position(epoch=self.n_iter_, step=self.n_steps_),
+        }
 
-    def _setup(self, data: TrainingData, *, is_light: bool) -> Setup:
+    def _setup(self, place: Checkpoints | None, *, is_light: bool) -> Setup:
         if self.on_nan not in ("stop", "rollback"):
             raise UserError(f"on_nan={self.on_nan!r}: give 'stop' or 'rollback'")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -248,8 +260,7 @@ class Network(BaseEstimator):
             strategy=self.strategy,
             compile=self.compile,
             is_light=is_light,
-            # Without a seed each fit is another, and no checkpoint is one of its own.
-            checkpoints=None if self.random_state is None else place_of(self, data),
+            checkpoints=place,
             checkpoint_every_s=self.checkpoint_every_s,
         )
 
@@ -272,6 +283,7 @@ class Network(BaseEstimator):
         row_flops = try_out(network, data.sample)
         if carry_on and hasattr(self, "weights_"):
             former = {name: torch.from_numpy(value) for name, value in self.weights_.items()}
+            check_same(former, network.state_dict())
             return former, row_flops
         if self.init_from is None:
             return None, row_flops

@@ -8,12 +8,14 @@ new attempt goes on from the last checkpoint.
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 import torch
 
 from distml import session
+from distml.runs.display import shown
 from distml.runs.events import emit
 from distml.train.batch import Part
 from distml.train.context import Train
@@ -73,6 +75,14 @@ def carry_out(
         KeyboardInterrupt: a signal came.
         Exception: whatever else the loop raises.
     """
+    # In a script there is nobody else to hear of it; workers tell their driver.
+    with nullcontext() if session.is_inline() else shown():
+        return _carried_out(body, work, setup, parts)
+
+
+def _carried_out(
+    body: Callable[[Train, Any], Any], work: Any, setup: Setup, parts: Mapping[str, Part]
+) -> tuple[Any, Counters]:
     counters = Counters()
     while True:
         try:

@@ -3,7 +3,7 @@
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 
 from distml.errors import DistmlError, UserError
 from distml.train.objective import Objective
+from distml.train.position import Position
 
 __all__ = ["DivergedError", "Fitted", "Training", "rows_of_a_batch"]
 
@@ -49,6 +50,8 @@ class Training:
     """Weights to begin with, by name; those not named are drawn."""
     optimizer_state: Any = None
     """State of an optimizer to begin with."""
+    begin: Position = field(default_factory=Position)
+    """Where a former training ended that this one goes on with: the order of rows goes on, too."""
     rollback: bool = False
     """Whether a training that diverges goes on once from its last checkpoint, more slowly."""
     lr_scale: float = 1.0
@@ -82,6 +85,10 @@ class Fitted:
     """To go on with."""
     num_steps: int = 0
     """Steps done in all."""
+    device: str = "cpu"
+    """What the first worker computed on."""
+    num_workers: int = 0
+    """Workers at the end; 0 for one process alone."""
     peak_gpu_bytes: int = 0
     """The most GPU memory the worker held."""
 
