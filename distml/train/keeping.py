@@ -22,18 +22,21 @@ _INDIFFERENT = {
     "cpus_per_worker",
     "gpus_per_worker",
     "checkpoint_every_s",
-    "memory_bytes",
     "strategy",
     "on_nan",
 }
 
 
-def place_of(estimator: Any, data: "TrainingData") -> Checkpoints | None:
+def place_of(
+    estimator: Any, data: "TrainingData", *, epochs: int, began: Any
+) -> Checkpoints | None:
     """The checkpoints of a fit; `None` outside of a run, where nothing is kept.
 
     Args:
         estimator: the network, with its parameters.
         data: the rows it is fitted to.
+        epochs: how many times.
+        began: what it goes on with: weights, and the steps they have had.
 
     Raises:
         UserError: a parameter cannot be told by its content.
@@ -47,6 +50,7 @@ def place_of(estimator: Any, data: "TrainingData") -> Checkpoints | None:
         kind=type(estimator).__name__,
         parameters={name: v for name, v in parameters.items() if name not in _INDIFFERENT},
         content=data.content,
-        began=getattr(estimator, "weights_", None) if estimator.warm_start else None,
+        epochs=epochs,
+        began=began,
     )
     return Checkpoints(join_uri(units.uri, "checkpoints", key))

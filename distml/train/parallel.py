@@ -17,7 +17,15 @@ from torch import nn
 from distml.errors import UserError
 from distml.train.momenta import begin_with_momenta, check_kind, load_momenta, momenta
 
-__all__ = ["Parallel", "Precision", "Strategy", "check_precision", "choose_device"]
+__all__ = [
+    "Parallel",
+    "Precision",
+    "Strategy",
+    "are_finite",
+    "bare",
+    "check_precision",
+    "choose_device",
+]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Strategy = Literal["ddp", "fsdp"]
@@ -197,6 +205,15 @@ def bare(model: nn.Module) -> nn.Module:
     """The model inside its wrappers."""
     inner: Any = _uncompiled(model)
     return inner.module if isinstance(inner, nn.parallel.DistributedDataParallel) else inner
+
+
+def are_finite(model: nn.Module) -> bool:
+    """Whether all weights of a model are numbers; of a sharded one, this worker's."""
+    for weight in model.parameters():
+        own: Any = getattr(weight, "to_local", weight.detach)()
+        if not torch.isfinite(own).all():
+            return False
+    return True
 
 
 def _uncompiled(model: nn.Module) -> nn.Module:

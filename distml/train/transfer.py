@@ -14,7 +14,7 @@ import torch
 
 from distml.errors import UserError
 
-__all__ = ["Transfer", "match_weights", "read_weights"]
+__all__ = ["Transfer", "check_same", "match_weights", "read_weights"]
 
 _PREFIXES = ("module.", "model.", "")
 
@@ -107,6 +107,22 @@ def match_weights(
         unused=tuple(name for name in given if name not in used),
     )
     return found, transfer
+
+
+def check_same(former: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> None:
+    """Refuse to go on with the weights of a network of other layers.
+
+    Raises:
+        UserError: names or shapes differ.
+    """
+    shapes = [{name: tuple(w.shape) for name, w in each.items()} for each in (former, wanted)]
+    if shapes[0] != shapes[1]:
+        name = next(n for each in shapes for n in each if shapes[0].get(n) != shapes[1].get(n))
+        before, now = (each.get(name, "absent") for each in shapes)
+        raise UserError(
+            f"module: the fitted network is another ({name} was {before} and is {now}); clone the "
+            "estimator to begin anew, or use init_from to take over what fits"
+        )
 
 
 def _read_path(path: Path) -> dict[str, torch.Tensor]:
