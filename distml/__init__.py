@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         RNN,
         Autoencoder,
         Inputs,
+        Loop,
         NeuralClassifier,
         NeuralRegressor,
         NeuralTransformer,
@@ -66,6 +67,7 @@ __all__ = [
     "Fit",
     "Inputs",
     "Job",
+    "Loop",
     "MemberError",
     "NeuralClassifier",
     "NeuralRegressor",
@@ -113,7 +115,7 @@ _HOMES = {
     "distml.predict": ("Predict",),
     "distml.runs.bundle": ("load",),
     "distml.train": (
-        "Autoencoder", "CNN", "Inputs", "MLP", "NeuralClassifier", "NeuralRegressor",
+        "Autoencoder", "CNN", "Inputs", "Loop", "MLP", "NeuralClassifier", "NeuralRegressor",
         "NeuralTransformer", "RNN", "Train", "Transformer",
     ),
 }  # fmt: skip

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from distml.train.context import Train
     from distml.train.estimator import NeuralClassifier, NeuralRegressor, NeuralTransformer
     from distml.train.inputs import Inputs
+    from distml.train.loop import Loop
     from distml.train.modules import CNN, MLP, RNN, Autoencoder, Transformer
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "RNN",
     "Autoencoder",
     "Inputs",
+    "Loop",
     "NeuralClassifier",
     "NeuralRegressor",
     "NeuralTransformer",
@@ -31,6 +33,7 @@ _HOME = {
     "RNN": "modules",
     "Autoencoder": "modules",
     "Inputs": "inputs",
+    "Loop": "loop",
     "NeuralClassifier": "estimator",
     "NeuralRegressor": "estimator",
     "NeuralTransformer": "estimator",

@@ -40,6 +40,11 @@ class Checkpoints:
         found = (_NAME.fullmatch(entry.name) for entry in self._storage.list())
         return sorted(int(match[1]) for match in found if match)
 
+    @staticmethod
+    def file_name(step: int) -> str:
+        """Name of the file that the checkpoint of a step is."""
+        return _name(step)
+
     def path(self, step: int) -> str:
         """Where the checkpoint of a step is: the storage's URI and the file's name."""
         return join_uri(self.uri, _name(step))

@@ -17,7 +17,7 @@ __all__ = ["Known"]
 class Known:
     """What the rows of a training look like."""
 
-    shape: Shape = Shape(fields=(), num_outputs=0)
+    shape: Shape = field(default_factory=lambda: Shape(fields=(), num_outputs=0))
     """The fields of a batch, and how many numbers are to be said of a row."""
     classes: npt.NDArray[Any] | None = None
     """Array of shape (num_classes,): what the codes in `y` stand for; `None` if it is a number."""

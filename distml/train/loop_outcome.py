@@ -1,0 +1,171 @@
+"""What a user's loop leaves behind: scores of its best and last report, weights, history.
+
+The one decision: a loop has no model that could be served, since only its own code knows how to
+call its network. It leaves the weights under their names in a plain safetensors file, and the
+checkpoints, which hold all else that it kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from distml.job import Result, RunContext
+from distml.runs.paths import RunPaths
+from distml.runs.storage import join_uri, open_storage
+from distml.runs.strict_json import dumps
+from distml.train.checkpoint import Checkpoints
+from distml.train.loop_data import LoopData
+from distml.train.own_loop import Course
+from distml.train.position import Best
+
+__all__ = ["Outcome"]
+
+_FORMAT = 1
+"""Of `evaluation.json`; see `distml.fit.evaluation`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """A loop that is over."""
+
+    name: str
+    """What to call it."""
+    course: Course
+    """How it went."""
+    data: LoopData
+    """What it was given."""
+    label: str | None
+    """Name of the label."""
+    checkpoints: Checkpoints
+    """What it kept."""
+    metric: str
+    """Which metric tells the best report."""
+    mode: str
+    """`min` or `max`."""
+
+    def write(self, context: RunContext) -> dict[str, str]:
+        """Write evaluation and weights into the run's directory.
+
+        Returns:
+            Name of each artifact → its path there.
+
+        Raises:
+            StorageError: the storage refuses or is full.
+        """
+        run, paths = open_storage(context.run_uri), RunPaths("")
+        run.write(paths.evaluation, dumps(self._evaluation()).encode())
+        artifacts = {"evaluation": paths.evaluation}
+        steps = self.checkpoints.steps()
+        if not steps:
+            return artifacts
+        best = self.course.best_step
+        # Nothing but the last is kept where no report has the metric.
+        step = best if best is not None and best in steps else steps[-1]
+        state, _ = self.checkpoints.read(step)
+        weights = _weights(state)
+        if weights:
+            run.write(paths.weights, safetensors.torch.save(weights))
+            artifacts["weights"] = paths.weights
+        artifacts["checkpoint"] = join_uri(paths.checkpoints, Checkpoints.file_name(step))
+        return artifacts
+
+    def result(
+        self, artifacts: Mapping[str, str], details: Mapping[str, Any], seconds: float
+    ) -> Result:
+        """What the run's record says of it.
+
+        Args:
+            artifacts: what `write` gave.
+            details: what else to say.
+            seconds: what the training took, since it was last begun.
+        """
+        metrics = self._metrics()
+        row = {"model": self.name, "kind": "loop", "fit_s": seconds, **metrics}
+        trained = {"epochs": self.course.epochs, "steps": self.course.steps}
+        return Result(
+            metrics=metrics,
+            table=[row] if metrics else [],
+            artifacts=artifacts,
+            details={
+                "data": self.data.source,
+                "rows": self._num_rows,
+                "features": list(self.data.columns),
+                **trained,
+                "num_workers": self.course.num_workers,
+                **details,
+            },
+        )
+
+    def remark(self) -> str | None:
+        """What a user should know of the metric that was watched."""
+        names = list(dict.fromkeys(name for row in self.course.history for name in row))
+        if not names:
+            return f"{self.name}() reported nothing: the run has no scores; call train.report()"
+        if self._best_index() is None:
+            return (
+                f"no report has a {self.metric!r}, so there is no best one; it reports "
+                f"{', '.join(names)}: choose metric= of them"
+            )
+        return None
+
+    def _evaluation(self) -> dict[str, Any]:
+        classes = self.data.classes
+        return {
+            "format": _FORMAT,
+            "task": self.data.task,
+            "label": self.label,
+            "classes": None if classes is None else classes.tolist(),
+            "model": self.name,
+            "sets": {},
+            "training": {
+                "history": self.course.history,
+                "best": self._best_index(),
+                "metric": self.metric,
+            },
+        }
+
+    def _metrics(self) -> dict[str, dict[str, float]]:
+        """The best report, the watched metric first, and the last."""
+        history, best = self.course.history, self._best_index()
+        if not history:
+            return {}
+        told = {"last": _first(history[-1], self.metric)}
+        return told if best is None else {"best": _first(history[best], self.metric), **told}
+
+    def _best_index(self) -> int | None:
+        best = Best(metric=self.metric, mode=self.mode)
+        for number, metrics in enumerate(self.course.history):
+            best.take(metrics, number)
+        return best.step
+
+    @property
+    def _num_rows(self) -> dict[str, int]:
+        return {name: part.num_rows for name, part in self.data.parts.items()}
+
+
+def _first(metrics: Mapping[str, float], name: str) -> dict[str, float]:
+    """The metrics, the one of that name first."""
+    return {name: metrics[name], **metrics} if name in metrics else dict(metrics)
+
+
+def _weights(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The tensors of all networks in a state; by their bare names if there is one network."""
+    networks = {name: kept for name, kept in state.items() if _is_network(kept)}
+    if len(networks) == 1:
+        return {key: tensor.clone() for key, tensor in next(iter(networks.values())).items()}
+    return {
+        f"{name}.{key}": tensor.clone()
+        for name, kept in networks.items()
+        for key, tensor in kept.items()
+    }
+
+
+def _is_network(kept: Any) -> bool:
+    return (
+        isinstance(kept, Mapping)
+        and bool(kept)
+        and all(isinstance(value, torch.Tensor) for value in kept.values())
+    )
