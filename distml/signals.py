@@ -106,20 +106,21 @@ class Held:
 def held() -> Iterator[Held]:
     """Hold back the first SIGINT or SIGTERM until the block ends; a second one comes through.
 
-    Outside the main thread it does nothing.
+    Outside the main thread it does nothing, and it passes over signals that are ignored already.
 
     Yields:
         Whether one has come.
 
     Raises:
-        KeyboardInterrupt: one has come and the block did not end by an error of its own, or two.
+        KeyboardInterrupt: one has come, or two; an error of the block's own is its context.
     """
     holding = Held()
     if threading.current_thread() is not threading.main_thread():
         yield holding
         return
     for signum in _OURS:
-        holding._before[signum] = signal.signal(signum, holding._take)
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            holding._before[signum] = signal.signal(signum, holding._take)
     try:
         yield holding
     finally:
