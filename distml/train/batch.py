@@ -8,6 +8,7 @@ whose share is empty gets one row that counts nothing, so that no collective wai
 
 import logging
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ __all__ = ["Batch", "Batches", "MemoryPart", "Part", "StreamPart"]
 
 
 _LOG = logging.getLogger(__name__)
+_DRAWN = ThreadPoolExecutor(1, "distml-order")
 
 
 class Batch(dict[str, torch.Tensor]):
@@ -57,8 +59,12 @@ class Batch(dict[str, torch.Tensor]):
             A number whose average over workers is the mean over all rows of the batch.
         """
         per_row = values.numel() // max(len(values), 1)
-        scale = self.world_size / (self.global_rows * per_row) if self.num_rows else 0.0
-        return values.sum() * scale
+        return values.sum() * (self.scale / max(per_row, 1))
+
+    @property
+    def scale(self) -> float:
+        """What a sum over this worker's rows is multiplied by to become its share of the mean."""
+        return self.world_size / self.global_rows if self.num_rows else 0.0
 
     def split(self, num_parts: int) -> list["Batch"]:
         """The same rows in micro-batches whose means add up to that of the whole.
@@ -128,6 +134,7 @@ class MemoryPart:
     def __init__(self, rows: Rows, index: np.ndarray | None = None) -> None:
         self._rows, self._index = rows, index
         self._device = torch.device("cpu")
+        self._ahead: dict[tuple[MemoryOrder, int], Future[np.ndarray]] = {}
         self._copies: dict[torch.device, MemoryPart] = {}
         self.num_rows = rows.num_rows if index is None else len(index)
 
@@ -155,10 +162,7 @@ class MemoryPart:
     def batches(self, wanted: Batches) -> Iterator[Batch]:
         """See `Part`."""
         order = self._order(wanted)
-        rows = order.epoch(wanted.epoch)
-        if self._index is not None:
-            rows = self._index[rows]
-        picked = torch.from_numpy(rows).to(self._device)
+        picked = torch.from_numpy(self._in_order(order, wanted.epoch)).to(self._device)
         for number in range(wanted.start, order.num_batches()):
             share = order.share(number, wanted.rank, wanted.world_size)
             num_rows = share.stop - share.start
@@ -170,6 +174,17 @@ class MemoryPart:
                 global_rows=order.batch_rows(number),
                 world_size=wanted.world_size,
             )
+
+    def _in_order(self, order: MemoryOrder, epoch: int) -> np.ndarray:
+        """The rows of an epoch; those of the next are drawn while a GPU works on these."""
+        ahead = self._ahead.pop((order, epoch), None)
+        if self._device.type != "cpu":
+            self._ahead = {(order, epoch + 1): _DRAWN.submit(self._draw, order, epoch + 1)}
+        return self._draw(order, epoch) if ahead is None else ahead.result()
+
+    def _draw(self, order: MemoryOrder, epoch: int) -> np.ndarray:
+        rows = order.epoch(epoch)
+        return rows if self._index is None else self._index[rows]
 
     def _order(self, wanted: Batches) -> MemoryOrder:
         return MemoryOrder(

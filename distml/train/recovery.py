@@ -6,6 +6,7 @@ halves the micro-batch, which changes no result; everything else is the user's a
 new attempt goes on from the last checkpoint.
 """
 
+import gc
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -103,6 +104,14 @@ def _carried_out(
             if counters.lost > setup.max_failures:
                 raise
             _say(f"{error}; going on from the last checkpoint ({counters})")
+        # Only here, behind the error, is nothing left that holds the network.
+        _free_memory()
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _run(body: Any, work: Any, setup: Setup, parts: Mapping[str, Part]) -> Any:
