@@ -5,7 +5,7 @@ done, so that what is left behind is a whole checkpoint.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -52,6 +52,11 @@ def _threads(setup: Setup) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _own_randomness(device: torch.device) -> AbstractContextManager[None]:
+    """Leave torch's generators to the user as they were."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
 def run_here(
     body: Callable[[Train, Any], Any], work: Any, setup: Setup, parts: Mapping[str, Part]
 ) -> Any:
@@ -70,12 +75,13 @@ def run_here(
         KeyboardInterrupt: a signal came; if checkpoints are kept there is one of the last batch.
         Exception: whatever the loop raises.
     """
-    with held() as signals, _threads(setup):
+    device = choose_device(setup.workers.gpus_per_worker)
+    with held() as signals, _threads(setup), _own_randomness(device):
         train = Train(
             parts=parts,
             seed=setup.seed,
             parallel=Parallel(
-                device=choose_device(setup.workers.gpus_per_worker),
+                device=device,
                 strategy=setup.strategy,
                 precision=setup.precision,
                 compile=setup.compile,

@@ -4,6 +4,7 @@ The one decision: nothing here says what is trained, so estimators and users' lo
 """
 
 import math
+import numbers
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,13 +32,14 @@ class Workers:
     """`None`: none for several workers, one in this process if there is one."""
 
     def __post_init__(self) -> None:
-        least, most = self.range
-        if not (isinstance(least, int) and isinstance(most, int) and 0 <= least <= most):
+        bounds = tuple(self.range)
+        are_counts = all(isinstance(n, numbers.Integral) and n >= 0 for n in bounds)
+        if not are_counts or len(bounds) != 2 or bounds[0] > bounds[1]:
             raise UserError(
                 f"num_workers={self.num_workers!r}: give a number from 0 on, or a pair of the "
                 "least and the most"
             )
-        if isinstance(self.num_workers, tuple) and least < 1:
+        if self.is_elastic and bounds[0] < 1:
             raise UserError(f"num_workers={self.num_workers!r}: the least is 1 worker")
         if self.cpus_per_worker is not None and self.cpus_per_worker < 1:
             raise UserError(f"cpus_per_worker={self.cpus_per_worker} must be at least 1")
