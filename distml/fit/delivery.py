@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distml.data import ShardedDataset
+from distml.fit.networks import brief
 from distml.fit.trial import Trial
 from distml.job import Result, RunContext
 from distml.runs.bundle import Model, save_model
@@ -74,6 +75,7 @@ class Delivery:
                 "features": list(self.trial.columns),
                 "matrix": list(map(str, encoder.get_feature_names_out())),
                 "seconds": seconds,
+                **({"networks": trained} if (trained := brief(evaluation["networks"])) else {}),
                 "intervals": {
                     name: entry["scores"][evaluation["model"]]
                     for name, entry in evaluation["sets"].items()

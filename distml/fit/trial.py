@@ -10,6 +10,7 @@ from distml.fit.explain import explain
 from distml.fit.former import former_entry
 from distml.fit.leaderboard import Entry, leaderboard, models, named_apart, predict_part
 from distml.fit.left_out import left_out_scores
+from distml.fit.networks import describe_networks
 from distml.fit.predictions import Predictions, fewer_threads
 from distml.fit.recipe import Recipe
 from distml.fit.summary import describe_data
@@ -63,7 +64,8 @@ class Trial:
         }
         first = next(iter(predicted[self.parts.tests[0]]))
         data = describe_data(self.parts, self.columns)
-        return {**self.question.head(first), "sets": sets, "data": data}
+        networks = describe_networks(self.recipe.estimator)
+        return {**self.question.head(first), "sets": sets, "data": data, "networks": networks}
 
     def explain(self) -> dict[str, Any]:
         """`importance` and `dependence` of the columns, on the first test set."""
