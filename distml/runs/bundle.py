@@ -10,6 +10,7 @@ import base64
 import functools
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ __all__ = ["BundleWarning", "Model", "load", "load_once", "save_model"]
 
 _GOLDEN = "golden.arrow"
 _PROFILED_ROWS = 10_000
+_WRITERS = 8
 
 
 class BundleWarning(UserWarning):
@@ -83,8 +85,9 @@ def save_model(
             f"bundle {shown(storage.uri)}: {clashes[0]!r} is its own file; take another name"
         )
     contents.update(files or {})
-    for name, content in contents.items():
-        storage.write(name, content)
+    # Each waits for its disk or its object store, so they wait together.
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        list(pool.map(storage.write, contents.keys(), contents.values()))
     # Last, since without it there is no bundle.
     return write_manifest(storage, {**_fields(model), "parts": parts, "requires": needed}, contents)
 

@@ -29,6 +29,7 @@ _LIBRARIES = {
 }
 """Name in the record → name of the distribution."""
 
+_HEAD = "# branch.oid "
 _GIT_TIMEOUT_S = 10.0
 _GROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
@@ -86,10 +87,13 @@ def git_state(folder: str | Path) -> dict[str, Any] | None:
     Raises:
         Nothing.
     """
-    changes = _git(folder, "status", "--porcelain")
-    if changes is None:
+    said = _git(folder, "status", "--porcelain=v2", "--branch")
+    if said is None:
         return None
-    return {"commit": _git(folder, "rev-parse", "--verify", "-q", "HEAD"), "dirty": changes != ""}
+    lines = said.splitlines()
+    heads = [line.removeprefix(_HEAD) for line in lines if line.startswith(_HEAD)]
+    commit = next((head for head in heads if head != "(initial)"), None)
+    return {"commit": commit, "dirty": any(not line.startswith("# ") for line in lines)}
 
 
 def library_versions() -> dict[str, str]:
