@@ -124,8 +124,8 @@ def held() -> Iterator[Held]:
     try:
         yield holding
     finally:
-        for signum, handler in holding._before.items():
+        for number, handler in holding._before.items():
             # A handler that C has put there is not known here and stays replaced by the default.
-            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if holding._first is not None:
             holding._deliver(*holding._first)

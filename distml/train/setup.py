@@ -6,11 +6,13 @@ The one decision: nothing here says what is trained, so estimators and users' lo
 import math
 import numbers
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
+
+import torch
 
 from distml.errors import UserError
 from distml.train.checkpoint import Checkpoints
-from distml.train.parallel import Precision, Strategy
+from distml.train.parallel import Precision, Strategy, check_precision
 
 __all__ = ["Setup", "Workers"]
 
@@ -88,7 +90,11 @@ class Workers:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
-    """How a training is carried out, whatever it trains."""
+    """How a training is carried out, whatever it trains.
+
+    Raises:
+        UserError: there is no such precision or strategy, or a CPU has not.
+    """
 
     workers: Workers = field(default_factory=Workers)
     seed: int = 0
@@ -105,6 +111,14 @@ class Setup:
     mode: str = "min"
     max_failures: int = 3
     """How often lost workers are replaced; taken-away nodes are not counted."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("precision", get_args(Precision)), ("strategy", get_args(Strategy))):
+            if getattr(self, name) not in known:
+                raise UserError(f"{name}={getattr(self, name)!r} is none of {', '.join(known)}")
+        gpus = self.workers.gpus_per_worker
+        if gpus == 0 or (gpus is None and self.workers.need_train):
+            check_precision(self.precision, torch.device("cpu"))
 
     def best(self) -> dict[str, Any]:
         """The metric that is watched."""

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from distml.errors import UserError
+from distml.errors import DataError, UserError
 
 __all__ = ["Transfer", "check_same", "match_weights", "read_weights"]
 
 _PREFIXES = ("module.", "model.", "")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Transfer:
     """What became of each key."""
 
@@ -132,8 +132,14 @@ def _read_path(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(f"init_from={str(path)!r}: no such file; check the path")
     from distml.train.state import unpack
 
-    state, _ = unpack(path.read_bytes())
-    return _tensors(state.get("model", state))
+    try:
+        state, _ = unpack(path.read_bytes())
+    except DataError as error:
+        raise DataError(
+            f"init_from={str(path)!r} is no safetensors file: {error}; of a state dict of torch's "
+            "own form, give what torch.load(..., weights_only=True) gives"
+        ) from error
+    return _tensors(state.get("model", state) if isinstance(state, Mapping) else {})
 
 
 def _read_folder(path: Path) -> dict[str, torch.Tensor]:

@@ -314,6 +314,22 @@ def test_numbers_of_workers_that_make_no_sense_are_refused(options, said):
 
 
 @pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"precision": "fp64"}, "precision='fp64' is none of fp32, bf16, fp16"),
+        ({"strategy": "dp"}, "strategy='dp' is none of ddp, fsdp"),
+        ({"precision": "fp16", "workers": Workers(num_workers=2)}, "'fp16' needs a GPU"),
+        ({"precision": "fp16", "workers": Workers(gpus_per_worker=0)}, "'fp16' needs a GPU"),
+    ],
+    ids=["precision", "strategy", "fp16 on workers", "fp16 here"],
+)
+def test_what_cannot_be_computed_is_refused_before_anything_starts(options, said):
+    with pytest.raises(UserError, match=said) as caught:
+        Setup(**options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("workers", "has", "said"),
     [
         (Workers(num_workers=3), {"CPU": 2.0}, "num_workers=3 need 3 CPUs, and this Ray has 2"),
