@@ -75,7 +75,8 @@ class Loop:
     num_workers: int | tuple[int, int] = 0
     """0 or 1: in the driver's process. More: by Ray Train. A pair: as many as there is room for."""
     cpus_per_worker: int | None = None
-    """CPUs, and threads, of each. `None`: one; in the driver's process all there are."""
+    """CPUs, and threads, of each. `None`: one; in the driver's process all there are. Where a step
+    is little work, 1 is fastest."""
     gpus_per_worker: float | None = None
     """`None`: none for several workers, one in the driver's process if there is one."""
     precision: Precision = "fp32"

@@ -26,3 +26,8 @@ def flights_job() -> ModuleType:
 @pytest.fixture(scope="session")
 def diamonds_job() -> ModuleType:
     return load("diamonds_bagging")
+
+
+@pytest.fixture(scope="session")
+def custom_job() -> ModuleType:
+    return load("custom_loop")
