@@ -97,7 +97,7 @@ def load(
 ) -> Model:
     """Read a model that was saved, after checking that it is what was saved and behaves so.
 
-    Neither Ray nor torch is loaded, and no code that the files bring along runs.
+    Ray is not loaded, torch for a network only, and no code that the files bring along runs.
 
     Args:
         path: the folder, a local path or a `pyarrow.fs` URI.

@@ -26,8 +26,10 @@ _ALSO = {
     "pickle": ("cloudpickle",),
     "pandas": ("pandas",),
     "distml.ensemble": ("cloudpickle", "psutil"),
+    "distml.train": ("safetensors", "torch"),
+    "distml.train.readers.Text": ("sentencepiece",),
 }
-"""Form of a part, what it is given, or room of ours it is from → what that needs."""
+"""Form of a part, what it is given, or room or class of ours it is from → what that needs."""
 
 _DISTRIBUTIONS = {"sklearn": "scikit-learn"}
 _STAND_INS = {"xgboost": ("xgboost-cpu",)}
@@ -65,11 +67,11 @@ def requirements(parts: Iterable[tuple[str, bytes]], takes: str) -> dict[str, st
         Nothing.
     """
     parts = list(parts)
-    modules = {name for stored, content in parts for name in _modules(stored, content)}
-    traits = {takes, *(stored for stored, _ in parts)}
-    traits.update(".".join(module.split(".")[:2]) for module in modules)
+    classes = {name for stored, content in parts for name in _classes(stored, content)}
+    traits = {takes, *(stored for stored, _ in parts), *classes}
+    traits.update(".".join(name.split(".")[:2]) for name in classes)
     names = {*_ALWAYS, *(name for trait in traits for name in _ALSO.get(trait, ()))}
-    names.update(_distributions({module.partition(".")[0] for module in modules}))
+    names.update(_distributions({name.partition(".")[0] for name in classes}))
     found = {name: _version(name) for name in sorted({"distml", *names})}
     needed = {name: version for name, version in found.items() if version is not None}
     return {**needed, "python": platform.python_version()}
@@ -139,20 +141,28 @@ def _distributions(packages: set[str]) -> Iterator[str]:
             yield from metadata.packages_distributions().get(package, ())[:1]
 
 
-def _modules(stored: str, content: bytes) -> set[str]:
-    """The modules that a stored part names."""
+def _classes(stored: str, content: bytes) -> set[str]:
+    """The modules that a stored part names, and in them the classes, of ours at least."""
     if stored == "skops":
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return set(_named(json.loads(archive.read("schema.json"))))
-    # A pickle names modules as texts. Others that look like one cost a line too many, no more.
-    return {text for text in _texts(content) if text in sys.modules}
+    # A pickle names them as texts. Others that look like one cost a line too many, no more.
+    texts = set(_texts(content))
+    modules = texts & sys.modules.keys()
+    ours = {name for name in modules if name.startswith("distml.")}
+    return modules | {f"{name}.{text}" for name in ours for text in texts & {*_defined(name)}}
+
+
+def _defined(module: str) -> Iterator[str]:
+    found = vars(sys.modules[module]).items()
+    return (name for name, thing in found if getattr(thing, "__module__", None) == module)
 
 
 def _named(node: Any) -> Iterator[str]:
-    """Every `__module__` in the description of a skops file."""
+    """Every `__module__` in the description of a skops file, with the class it is of."""
     if isinstance(node, dict):
         if isinstance(node.get("__module__"), str):
-            yield node["__module__"]
+            yield f"{node['__module__']}.{node.get('__class__')}"
         node = list(node.values())
     if isinstance(node, list):
         for inner in node:

@@ -1,9 +1,9 @@
 """distml's own part of a bundle: a wheel with just the modules that loading and predicting need.
 
 The one decision: a model must load years later in an empty environment, so it brings our code with
-it instead of hoping that an index has that version. The wheel asks for neither Ray nor torch, and
-its version says what it is (`0.1.0+bundle`): it trains nothing. Its bytes depend on the sources
-alone.
+it instead of hoping that an index has that version. The wheel asks for neither Ray nor torch, which
+the bundle of a network names itself, and its version says what it is (`0.1.0+bundle`): it trains
+nothing. Its bytes depend on the sources alone.
 """
 
 import base64
@@ -19,8 +19,8 @@ __all__ = ["own_wheel"]
 
 _PACKAGE = Path(__file__).parents[1]
 _ROOMS = (
-    *("__init__.py", "py.typed", "errors.py", "job.py", "session.py"),
-    *("data", "ensemble", "runs"),
+    *("__init__.py", "py.typed", "errors.py", "job.py", "session.py", "signals.py"),
+    *("data", "ensemble", "runs", "train"),
 )
 """What `distml.load` and the classes inside a model are made of; they import nothing else of us."""
 
@@ -53,7 +53,7 @@ def own_wheel() -> tuple[str, bytes]:
 def _sources() -> Iterator[tuple[str, bytes]]:
     for room in _ROOMS:
         place = _PACKAGE / room
-        for path in sorted(place.glob("*.py")) if place.is_dir() else [place]:
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             yield f"distml/{path.relative_to(_PACKAGE).as_posix()}", path.read_bytes()
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import rich.text
 import xgboost
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -16,12 +17,22 @@ from distml.runs import requirements as module
 from distml.runs.model_file import dump_estimator
 from distml.runs.requirements import requirements, requirements_text, what_is_missing
 from distml.session import inline
+from distml.train import Inputs, NeuralClassifier
 
 X = np.random.default_rng(0).normal(size=(40, 2))
 Y = X[:, 0] > 0
 ALWAYS = {*("distml", "joblib", "numpy", "pyarrow", "python", "scikit-learn", "scipy")} | {
     "threadpoolctl"
 }
+
+
+def network(**options):
+    return NeuralClassifier(epochs=1, batch_size=40, **options).fit(X, Y)
+
+
+def reader_of_text():
+    rows = {"said": [f"one two three four number{i}" for i in range(40)]}
+    return Inputs(vocabulary=40).fit(rows)
 
 
 def voting():
@@ -37,17 +48,36 @@ def voting():
         (lambda: Encoder().fit({"a": X[:, 0]}), "arrow", {"skops"}),
         (lambda: xgboost.XGBClassifier(n_estimators=1).fit(X, Y), "arrow", {"skops", "xgboost"}),
         (voting, "arrow", {"skops", "cloudpickle", "psutil"}),
+        (network, "arrow", {"skops", "torch", "safetensors"}),
+        (reader_of_text, "arrow", {"skops", "torch", "safetensors", "sentencepiece"}),
+        (lambda: Mixed([network()]), "arrow", {"cloudpickle", "torch", "safetensors"}),
+        (
+            lambda: Mixed([reader_of_text()]),
+            "arrow",
+            {"cloudpickle", "torch", "safetensors", "sentencepiece"},
+        ),
         (lambda: KNeighborsClassifier().fit(X, Y), "arrow", {"cloudpickle"}),
         (lambda: make_pipeline(FunctionTransformer(foreign)), "arrow", {"cloudpickle", "rich"}),
     ],
-    ids=["skops", "pandas", "encoder", "xgboost", "ours", "pickle", "code of the user"],
+    ids=[
+        *("skops", "pandas", "encoder", "xgboost", "ours", "network", "text"),
+        *("network in a pickle", "text in a pickle", "pickle", "code of the user"),
+    ],
 )
 def test_a_model_needs_what_its_content_names_and_no_more(make, takes, also):
     part = dump_estimator(make())
     needed = requirements([part], takes)
     assert set(needed) == ALWAYS | also
     assert needed["python"] == platform.python_version()
-    assert {name: needed[name] for name in also} == {name: metadata.version(name) for name in also}
+    versions = {name: metadata.version(name).partition("+")[0] for name in also}
+    assert {name: needed[name] for name in also} == versions
+
+
+class Mixed(BaseEstimator):
+    """A class of the user, which only a pickle can hold."""
+
+    def __init__(self, parts):
+        self.parts = parts
 
 
 def foreign(X):
