@@ -117,6 +117,11 @@ class Train(Known):
         self._saved = self._progress()
         return True
 
+    @property
+    def kept(self) -> Kept:
+        """What `resume` and `report` were given."""
+        return self._kept
+
     def epochs(self, num_epochs: int) -> Iterator[int]:
         """The epochs that are still to be done, from where the training stands."""
         while self.position.epoch < num_epochs:

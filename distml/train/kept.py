@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from distml.errors import UserError
-from distml.train.parallel import Parallel
+from distml.train.parallel import Parallel, bare
 
 __all__ = ["Kept"]
 
@@ -45,6 +45,11 @@ class Kept:
                     "load_state_dict; give an object that has"
                 )
         self._things |= things
+
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks among them, without their wrappers."""
+        models = {n: thing for n, thing in self._things.items() if isinstance(thing, nn.Module)}
+        return {name: bare(model) for name, model in models.items()}
 
     def state(self) -> dict[str, Any]:
         """The state of each. All workers call it."""

@@ -8,7 +8,7 @@ and epochs from there, and so it is resumed, spread and stopped without a line o
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from distml import session
@@ -22,7 +22,7 @@ from distml.train.loop_data import LoopData, LoopTask, Source, read_loop_data
 from distml.train.loop_outcome import Outcome
 from distml.train.own_loop import Call, call, check_call, name_of_loop
 from distml.train.parallel import Precision, Strategy
-from distml.train.recovery import Counters, carry_out
+from distml.train.recovery import carry_out
 from distml.train.setup import Setup, Workers
 
 __all__ = ["Loop"]
@@ -157,15 +157,17 @@ class Loop:
             data=data,
             label=self.label,
             checkpoints=setup.checkpoints,
+            counters=counters,
+            precision=self.precision,
             metric=self.metric,
             mode=self.mode,
         )
         with _phase(context, seconds, "save"):
-            artifacts = outcome.write(context)
+            artifacts = outcome.write(context, seconds["train"])
         remark = outcome.remark()
         if remark is not None:
             context.emit("log", message=remark)
-        return outcome.result(artifacts, self._details(counters, seconds), seconds["train"])
+        return outcome.result(artifacts, self._details(seconds), seconds["train"])
 
     def _call(self, data: LoopData) -> Call:
         return Call(
@@ -176,9 +178,9 @@ class Loop:
             scales=data.scales,
         )
 
-    def _details(self, counters: Counters, seconds: Mapping[str, float]) -> dict[str, Any]:
+    def _details(self, seconds: Mapping[str, float]) -> dict[str, Any]:
         split = {} if self.split is None else {"split": self.split.describe()}
-        return {**split, "failures": asdict(counters), "seconds": seconds}
+        return {**split, "seconds": seconds}
 
     def _setup(self, context: RunContext) -> Setup:
         place = RunPaths(context.run_uri).checkpoints

@@ -5,8 +5,8 @@ call its network. It leaves the weights under their names in a plain safetensors
 checkpoints, which hold all else that it kept.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import safetensors.torch
@@ -20,11 +20,13 @@ from distml.train.checkpoint import Checkpoints
 from distml.train.loop_data import LoopData
 from distml.train.own_loop import Course
 from distml.train.position import Best
+from distml.train.recovery import Counters
 
 __all__ = ["Outcome"]
 
 _FORMAT = 1
 """Of `evaluation.json`; see `distml.fit.evaluation`."""
+_MOST_LAYERS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,13 +43,21 @@ class Outcome:
     """Name of the label."""
     checkpoints: Checkpoints
     """What it kept."""
+    counters: Counters
+    """What was mended on the way."""
+    precision: str
+    """What its forward pass may have computed in."""
     metric: str
     """Which metric tells the best report."""
     mode: str
     """`min` or `max`."""
 
-    def write(self, context: RunContext) -> dict[str, str]:
+    def write(self, context: RunContext, seconds: float) -> dict[str, str]:
         """Write evaluation and weights into the run's directory.
+
+        Args:
+            context: the run.
+            seconds: what the training took, since it was last begun.
 
         Returns:
             Name of each artifact → its path there.
@@ -56,7 +66,7 @@ class Outcome:
             StorageError: the storage refuses or is full.
         """
         run, paths = open_storage(context.run_uri), RunPaths("")
-        run.write(paths.evaluation, dumps(self._evaluation()).encode())
+        run.write(paths.evaluation, dumps(self._evaluation(seconds)).encode())
         artifacts = {"evaluation": paths.evaluation}
         steps = self.checkpoints.steps()
         if not steps:
@@ -95,6 +105,7 @@ class Outcome:
                 "features": list(self.data.columns),
                 **trained,
                 "num_workers": self.course.num_workers,
+                "counters": asdict(self.counters),
                 **details,
             },
         )
@@ -111,7 +122,7 @@ class Outcome:
             )
         return None
 
-    def _evaluation(self) -> dict[str, Any]:
+    def _evaluation(self, seconds: float) -> dict[str, Any]:
         classes = self.data.classes
         return {
             "format": _FORMAT,
@@ -120,11 +131,31 @@ class Outcome:
             "classes": None if classes is None else classes.tolist(),
             "model": self.name,
             "sets": {},
-            "training": {
-                "history": self.course.history,
-                "best": self._best_index(),
-                "metric": self.metric,
-            },
+            "networks": [self._network(seconds)],
+        }
+
+    def _network(self, seconds: float) -> dict[str, Any]:
+        """The loop as an entry of `networks`; see `distml.fit.networks`."""
+        course, best, metrics = self.course, self._best_index(), self._metrics()
+        counters = {name: number for name, number in asdict(self.counters).items() if number}
+        return {
+            "name": self.name,
+            "kind": "Loop",
+            "module": course.module,
+            "parameters": sum(layer["parameters"] for layer in course.layers),
+            "epochs": course.epochs,
+            "best_epoch": None if best is None else best + 1,
+            "steps": course.steps,
+            "seconds": seconds,
+            "best": metrics.get("best") or metrics.get("last") or {},
+            "device": course.device,
+            "precision": self.precision,
+            "num_workers": course.num_workers,
+            "peak_gpu_bytes": course.peak_gpu_bytes or None,
+            "counters": counters,
+            "transfer": None,
+            "history": _columns(course.history),
+            "layers": course.layers[:_MOST_LAYERS],
         }
 
     def _metrics(self) -> dict[str, dict[str, float]]:
@@ -149,6 +180,13 @@ class Outcome:
 def _first(metrics: Mapping[str, float], name: str) -> dict[str, float]:
     """The metrics, the one of that name first."""
     return {name: metrics[name], **metrics} if name in metrics else dict(metrics)
+
+
+def _columns(history: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
+    """Metric → values over the reports, which are counted as epochs, from 1."""
+    names = dict.fromkeys(name for report in history for name in report if name != "epoch")
+    columns = {name: [report.get(name) for report in history] for name in names}
+    return {"epoch": [float(number) for number in range(1, len(history) + 1)], **columns}
 
 
 def _weights(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -17,10 +17,14 @@ from typing import Any
 
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from distml.errors import DistmlError, UserError
 from distml.train.context import StoppedError, Train
+from distml.train.residual import Residual
 from distml.train.shape import Kind, Scale, Shape
+from distml.train.telling import device_name
+from distml.train.wiring import Wired, describe
 from distml.train.workers import misses_a_peer
 
 __all__ = ["Call", "Course", "LoopError", "call", "check_call", "name_of_loop"]
@@ -64,6 +68,14 @@ class Course:
     """Workers at its end."""
     best_step: int | None
     """Of the report with the best value of the watched metric; `None` if no report has it."""
+    module: str | None
+    """Kind of the network that was kept, the first of several."""
+    layers: list[dict[str, Any]]
+    """Layers of all networks that were kept; see `describe`."""
+    device: str
+    """What the first worker computed on."""
+    peak_gpu_bytes: int
+    """The most GPU memory that it held."""
 
 
 def name_of_loop(function: Any) -> str:
@@ -140,13 +152,36 @@ def call(train: Train, work: Call) -> Course:
         where, name = _place(error, work.function), name_of_loop(work.function)
         raise LoopError(f"{where}{name}() raised {said}") from error
     train.save(wait=True)
+    return _course(train)
+
+
+def _course(train: Train) -> Course:
+    networks = {name: _unwired(model) for name, model in train.kept.networks().items()}
+    several = len(networks) > 1
+    cuda = train.device.type == "cuda"
     return Course(
         history=train.history,
         epochs=train.position.epoch,
         steps=train.position.step,
         num_workers=train.world_size,
         best_step=train.best.step,
+        module=next((type(model).__name__ for model in networks.values()), None),
+        layers=[
+            {**layer, "name": ".".join(filter(None, (name if several else "", layer["name"])))}
+            for name, model in networks.items()
+            for layer in describe(model)
+            if layer["parameters"]
+        ],
+        device=device_name(train.device),
+        peak_gpu_bytes=torch.cuda.max_memory_allocated() if cuda else 0,
     )
+
+
+def _unwired(model: nn.Module) -> nn.Module:
+    """The module that `Train.network` was given or made."""
+    while isinstance(model, Wired | Residual):
+        model = model.module
+    return model
 
 
 def _place(error: BaseException, function: Any) -> str:

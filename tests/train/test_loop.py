@@ -70,7 +70,8 @@ EVENTS: dict = {}
 
 def settings(**given):
     split = distml.Split({"test": distml.ByHash(0.3)})
-    return {"label": "y", "features": ["x0", "x1", "x2", "colour"], "split": split, **given}
+    columns = ["x0", "x1", "x2", "colour"]
+    return {"label": "y", "features": columns, "split": split, "cpus_per_worker": 1, **given}
 
 
 def learn(train, lr=0.05, epochs=3, end=None):
@@ -185,8 +186,10 @@ def test_the_result_tells_the_best_and_the_last_report(data, context):
     assert result.metrics["last"]["val_loss"] == 2.0
     assert result.artifacts["checkpoint"] == "checkpoints/step-000000000002.safetensors"
     told = json.loads(Path(context.run_uri, "evaluation.json").read_text())
-    assert [row["val_loss"] for row in told["training"]["history"]] == [3.0, 1.0, None, 2.0]
-    assert told["training"]["best"] == 1
+    (network,) = told["networks"]
+    assert network["history"]["val_loss"] == [3.0, 1.0, None, 2.0]
+    assert network["history"]["epoch"] == [1.0, 2.0, 3.0, 4.0]
+    assert (network["best_epoch"], network["module"], network["parameters"]) == (2, "Linear", 3)
 
 
 def test_the_weights_of_the_best_report_are_left_under_their_names(data, context):
@@ -522,7 +525,7 @@ JOB = '''
             task=distml.Loop(
                 train_loop, data="data", label="y",
                 features=["x0", "x1", "x2"], params=params, num_workers=workers,
-                checkpoint_every_s=0.05,
+                cpus_per_worker=1, checkpoint_every_s=0.05,
             ),
             seed=4,
         )
