@@ -49,7 +49,7 @@ _TRUSTED = frozenset({
 """Types and functions that skops does not trust by itself, and that do no harm wherever they are
 called."""
 
-_OUR_ROOMS = ("distml.data.", "distml.ensemble.")
+_OUR_ROOMS = ("distml.data.", "distml.ensemble.", "distml.train.")
 """Where our own estimators and their parts live; classes defined there are trusted."""
 
 

@@ -2,7 +2,7 @@
 
 Each class is a fitted, plain value with three things: its `field`, the `scale` to standardise by
 (none for what is counted), and `read`, which takes the field's columns out of a table. Nothing is
-decided here; see `learning`.
+decided here; see `learning`. They have no slots, since skops saves what has a `__dict__`.
 """
 
 import math
@@ -47,7 +47,7 @@ class Reader(Protocol):
         """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class PlainArray:
     """An array instead of a table."""
 
@@ -82,7 +82,7 @@ class PlainArray:
         return matrix.reshape(array.shape)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Numbers:
     """Numbers, booleans and dates as one matrix."""
 
@@ -105,7 +105,7 @@ class Numbers:
         return fill_matrix(table, _names(self.columns), self.origin)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Categories:
     """Categories as numbers from 1, the most frequent first; 0 for missing and unseen values."""
 
@@ -133,7 +133,7 @@ class Categories:
         return out
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Arrays:
     """One column of arrays of one size."""
 
@@ -154,7 +154,7 @@ class Arrays:
         return array
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Sequences:
     """Columns of sequences that are equally long in each row, as channels of one."""
 
@@ -185,7 +185,7 @@ class Sequences:
         return Ragged(np.concatenate([part.values for part in parts], axis=1), parts[0].offsets)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Tokens:
     """Lists of whole numbers that number something; 0 is padding and 1 what was not seen."""
 
@@ -208,7 +208,7 @@ class Tokens:
         return Ragged(np.where(known, rows.values + UNKNOWN + 1, UNKNOWN), rows.offsets)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Text:
     """Columns of text, joined and cut into pieces of words."""
 

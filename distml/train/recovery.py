@@ -42,7 +42,7 @@ class Work(Protocol):
         """The same with a lower learning rate, once; `None` if that is not wanted."""
 
 
-@dataclass(kw_only=True, slots=True)
+@dataclass(kw_only=True)
 class Counters:
     """What went wrong on the way and was mended."""
 

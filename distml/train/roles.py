@@ -46,7 +46,7 @@ class Options(Protocol):
     drop: Sequence[str] | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Column:
     """A column and how it is read."""
 

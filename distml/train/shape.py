@@ -2,7 +2,7 @@
 
 One decision: a row has at most one field of each kind, whatever number of columns it came from, so
 a module's `forward` names what it takes by kind. Refused: a sequence and tokens in one row, since
-they would share their lengths.
+they would share their lengths. No slots here: skops saves what has a `__dict__`.
 """
 
 import math
@@ -23,7 +23,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 """All kinds of fields, in the order in which modules take them."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Field:
     """All columns of one kind, as a module gets them.
 
@@ -53,7 +53,7 @@ class Field:
         return self.kind + (named if self.columns else "")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Scale:
     """Where the numbers of a field lie and how far they spread, to be standardised by.
 
@@ -74,7 +74,7 @@ class Scale:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Shape:
     """The fields of a row and how many numbers are to be said of it."""
 
