@@ -4,8 +4,9 @@ A value is reduced to what it means (an integer-valued float is that integer, Na
 timestamp is its microseconds, a dictionary-encoded value is the value), its bits go through
 splitmix64, and the columns of a row are added up with a salt from each column's name. So neither
 chunks, shards, dictionary encoding, integer width nor the order of columns changes a hash. Strings
-are read as 8-byte words straight from Arrow's buffers: no Python step per row. Not for security.
-Refused: lists, maps and structs.
+are read as 8-byte words straight from Arrow's buffers: no Python step per row. A list is its values
+in their order, whether its type has a fixed size or not. Not for security. Refused: maps and
+structs.
 """
 
 import hashlib
@@ -23,6 +24,7 @@ from distml.errors import DataError
 __all__ = ["hash_column", "hash_rows", "mix", "salt", "uniform"]
 
 Hashes = npt.NDArray[np.uint64]
+Counts = npt.NDArray[np.int64]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _NULL = np.uint64(0x6A09E667F3BCC909)
@@ -42,7 +44,7 @@ def hash_rows(table: pa.Table, columns: Sequence[str] | None = None, *, seed: ob
         Array of shape (n_rows,), uint64.
 
     Raises:
-        DataError: a column does not exist or has a nested type.
+        DataError: a column does not exist, or is of maps or structs.
     """
     total = np.zeros(table.num_rows, dtype=np.uint64)
     for name in table.column_names if columns is None else columns:
@@ -65,7 +67,7 @@ def hash_column(column: pa.ChunkedArray | pa.Array, *, name: str = "") -> Hashes
         Array of shape (n_rows,), uint64.
 
     Raises:
-        DataError: the column has a nested type.
+        DataError: the column is of maps or structs.
     """
     blocks = [_hash_array(block, name) for block in _blocks(column)]
     return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.uint64)
@@ -112,6 +114,8 @@ def _hash_array(array: pa.Array, name: str) -> Hashes:
     if pt.is_dictionary(array.type):
         hashes = np.append(hash_column(array.dictionary, name=name), _NULL)
         return hashes[array.indices.fill_null(len(hashes) - 1).to_numpy(zero_copy_only=False)]
+    if pt.is_list(array.type) or pt.is_large_list(array.type) or pt.is_fixed_size_list(array.type):
+        return _hash_lists(array, name)
     for accepts, reduce in _REDUCTIONS:
         if accepts(array.type):
             hashes = reduce(array)
@@ -122,6 +126,14 @@ def _hash_array(array: pa.Array, name: str) -> Hashes:
             "name the key columns"
         )
     hashes[array.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)] = _NULL
+    return hashes
+
+
+def _hash_lists(array: pa.Array, name: str) -> Hashes:
+    lengths = pc.list_value_length(array).fill_null(0).cast(pa.int64()).to_numpy()
+    inside = hash_column(pc.list_flatten(array), name=name)
+    hashes = _hash_sums(inside, _positions(lengths), lengths, lengths)
+    hashes[array.is_null().to_numpy(zero_copy_only=False)] = _NULL
     return hashes
 
 
@@ -175,12 +187,23 @@ def _hash_spans(
     """Hash the bytes of each span; `data` ends in 8 bytes that belong to none."""
     word_at = np.ndarray((len(data) - 7,), dtype="<u8", buffer=data, strides=(1,))
     counts = (lengths + 7) // 8
-    ends = np.cumsum(counts)
-    position = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
+    position = _positions(counts)
     words = word_at[np.repeat(starts, counts) + 8 * position].astype(np.uint64)
     partial = np.flatnonzero(lengths % 8)
     left = (8 * (lengths[partial] % 8)).astype(np.uint64)
-    words[ends[partial] - 1] &= (np.uint64(1) << left) - np.uint64(1)
+    words[np.cumsum(counts)[partial] - 1] &= (np.uint64(1) << left) - np.uint64(1)
+    return _hash_sums(words, position, counts, lengths)
+
+
+def _positions(counts: Counts) -> Counts:
+    """Numbers from 0 up for each count, behind each other."""
+    ends = np.cumsum(counts)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
+
+
+def _hash_sums(words: Hashes, position: Counts, counts: Counts, lengths: Counts) -> Hashes:
+    """Hash so many words of each value, and the length that they stand for."""
+    ends = np.cumsum(counts)
     # The position salts each word, so a sum, which needs no loop over lengths, sees their order.
     words = mix(words + position.astype(np.uint64) * _GOLDEN)
     running = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(words, dtype=np.uint64)])

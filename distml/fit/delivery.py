@@ -62,7 +62,6 @@ class Delivery:
             evaluation: The content of `evaluation.json`.
             seconds: Phase → what it took.
         """
-        encoder = self.trial.recipe.encoder
         return Result(
             metrics=self._metrics(table),
             table=table,
@@ -73,7 +72,7 @@ class Delivery:
                 "split": self.split,
                 "rule": self.trial.rule,
                 "features": list(self.trial.columns),
-                "matrix": list(map(str, encoder.get_feature_names_out())),
+                "matrix": self.trial.recipe.inputs(self.trial.columns),
                 "seconds": seconds,
                 **({"networks": trained} if (trained := brief(evaluation["networks"])) else {}),
                 "intervals": {
@@ -85,8 +84,7 @@ class Delivery:
 
     def _model(self, run_id: str, table: Table) -> Model:
         recipe, question = self.trial.recipe, self.trial.question
-        read = set(getattr(recipe.encoder, "feature_names_in_", self.trial.columns))
-        names = [name for name in self.trial.columns if name in read]
+        names = recipe.columns_read(self.trial.columns)
         return Model(
             estimator=recipe.estimator,
             encoder=recipe.encoder,

@@ -17,9 +17,9 @@ from scipy.stats.mstats import mquantiles
 
 from distml.fit.predictions import Predictions, blocks
 from distml.fit.recipe import Recipe
-from distml.fit.tables import plain_values
+from distml.fit.tables import is_nested, plain_values
 
-__all__ = ["DEPENDENCE_ROWS", "partial_dependence"]
+__all__ = ["DEPENDENCE_ROWS", "has_grid", "partial_dependence"]
 
 DEPENDENCE_ROWS = 300
 """Rows that are averaged over, if there are more."""
@@ -62,6 +62,17 @@ def partial_dependence(
         return [{**known, "average": averages[:, 0].tolist(), "class": None}]
     shown = [1] if len(classes) == 2 else range(min(len(classes), _MOST_CLASSES))
     return [{**known, "average": averages[:, c].tolist(), "class": classes[c]} for c in shown]
+
+
+def has_grid(column: pa.ChunkedArray) -> bool:
+    """Whether predictions can be drawn along a column: not along lists, nor text."""
+    if is_nested(column.type):
+        return False
+    if not (pt.is_string(column.type) or pt.is_large_string(column.type)):
+        return True
+    known = column.drop_null()
+    # Of text, as of names, most rows have one of their own.
+    return len(known.unique()) <= max(_MOST_VALUES, len(known) // 2)
 
 
 def _response(predicted: Predictions, classes: Sequence[Any] | None) -> np.ndarray:

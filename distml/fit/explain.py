@@ -1,7 +1,7 @@
 """Which columns a model goes by, and how: what `evaluation.json` says of its features.
 
 Both are measured on a sample of one test set, since the model may have learnt its training rows by
-heart.
+heart. A single column is not ranked, and there is no curve along images, sequences or text.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from distml.fit.dependence import DEPENDENCE_ROWS, partial_dependence
+from distml.fit.dependence import DEPENDENCE_ROWS, has_grid, partial_dependence
 from distml.fit.evaluation import Question
 from distml.fit.importance import effort, permutation_importance
 from distml.fit.recipe import Recipe
@@ -33,19 +33,20 @@ def explain(
         set_name: What the set is called.
 
     Returns:
-        `importance` (`None` if the model cannot be scored so) and `dependence`.
+        `importance` (`None` if the model cannot be scored so, or has one column) and `dependence`.
     """
-    columns = _columns_read(recipe, rows.column_names)
+    columns = recipe.columns_read(rows.column_names)
     planned = effort(rows.num_rows, len(columns))
     sample = _sample(rows.num_rows, planned.num_rows, question.seed)
     importance = _importance(question, recipe, rows.take(pa.array(sample)), y[sample], columns)
     first = [feature["feature"] for feature in importance["features"]] if importance else columns
     averaged = rows.take(pa.array(_sample(rows.num_rows, DEPENDENCE_ROWS, question.seed)))
+    drawn = [name for name in first if has_grid(averaged[name])][:_MOST_DEPENDENCES]
     return {
         "importance": importance and {"set": set_name, **importance},
         "dependence": [
             entry
-            for name in first[:_MOST_DEPENDENCES]
+            for name in drawn
             for entry in partial_dependence(recipe, averaged, name, question.classes)
         ],
     }
@@ -55,6 +56,8 @@ def _importance(
     question: Question, recipe: Recipe, rows: pa.Table, y: np.ndarray, columns: Sequence[str]
 ) -> dict[str, Any] | None:
     """Importance by the first scorer that the model can be scored by."""
+    if len(columns) < 2:
+        return None
     repeats = effort(rows.num_rows, len(columns)).repeats
     for metric in question.metrics:
         features = permutation_importance(
@@ -63,12 +66,6 @@ def _importance(
         if features:
             return {"metric": metric, "repeats": repeats, "features": features}
     return None
-
-
-def _columns_read(recipe: Recipe, names: Sequence[str]) -> list[str]:
-    """Columns that reach the estimator: an encoder may drop some."""
-    read = set(getattr(recipe.encoder, "feature_names_in_", names))
-    return [name for name in names if name in read]
 
 
 def _sample(num_rows: int, most: int, seed: int) -> np.ndarray:

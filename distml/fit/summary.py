@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from distml.fit.tables import Parts, plain_values
+from distml.fit.tables import Parts, is_nested, plain_values
 
 __all__ = ["describe_data"]
 
@@ -38,7 +38,7 @@ def _column(name: str, column: pa.ChunkedArray) -> dict[str, Any]:
     kind, column = str(column.type), plain_values(column)
     known: dict[str, Any] = {"name": name, "type": kind, "nulls": column.null_count}
     empty: dict[str, Any] = {"distinct": None, "min": None, "max": None, "mean": None, "top": []}
-    if pt.is_nested(column.type):
+    if is_nested(column.type):
         return {**known, **empty}
     found = column.drop_null().value_counts()
     known |= {**empty, "distinct": len(found), "top": _most_frequent(found)}

@@ -20,6 +20,7 @@ __all__ = [
     "Parts",
     "column_names",
     "draw_rows",
+    "is_nested",
     "plain_values",
     "read_labels",
     "split_table",
@@ -163,6 +164,11 @@ def column_names(dataset: ShardedDataset, label: str, features: Sequence[str] | 
         raise UserError(f"features: {label!r} is the label; leave it out")
     names = [name for name in dataset.schema.names if name != label]
     return names if features is None else dataset.select(list(features)).schema.names
+
+
+def is_nested(kind: pa.DataType) -> bool:
+    """Whether a column of this type has lists, tensors or structs instead of single values."""
+    return pa.types.is_nested(getattr(kind, "storage_type", kind))
 
 
 def plain_values(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -23,7 +23,14 @@ from distml.fit.evaluate import check_metrics, default_metrics
 from distml.fit.evaluation import Question
 from distml.fit.former import load_former
 from distml.fit.recipe import Recipe
-from distml.fit.tables import Parts, column_names, draw_rows, read_labels, split_table
+from distml.fit.tables import (
+    Parts,
+    column_names,
+    draw_rows,
+    is_nested,
+    read_labels,
+    split_table,
+)
 from distml.fit.trial import Trial
 from distml.fit.validation import (
     check_sizes,
@@ -60,7 +67,8 @@ class Fit:
     """Columns to learn from. `None`: all but the label."""
     encoder: Any = field(default_factory=Encoder)
     """Makes a matrix of the features: an `Encoder`, or any scikit-learn transformer of a
-    DataFrame."""
+    DataFrame. `None`: the estimator is given the rows as an Arrow table, which networks read
+    themselves: categories, text, images and sequences too."""
     selector: Any = None
     """scikit-learn feature selection, applied to the matrix."""
     metrics: Sequence[str] = ()
@@ -86,6 +94,10 @@ class Fit:
             raise UserError(f"estimator={name}: give a scikit-learn classifier or regressor")
         if self.rows is not None and self.rows < 1:
             raise UserError(f"rows={self.rows} must be at least 1; None means all")
+        if self.encoder is None and self.selector is not None:
+            raise UserError(
+                "selector: there is no matrix to select from with encoder=None; leave it out"
+            )
         check_metrics(self.metrics)
         if self.rule is not None:
             rule_columns(self.rule)
@@ -180,7 +192,7 @@ class Fit:
 
     def _check_slices(self, schema: pa.Schema) -> None:
         for name in self.slices:
-            if pa.types.is_nested(schema.field(name).type):
+            if is_nested(schema.field(name).type):
                 kind = schema.field(name).type
                 raise UserError(f"slices: {name!r} is {kind}, which has no plain values; drop it")
 

@@ -208,11 +208,21 @@ def _column(field: pa.Field, values: Any) -> Any:
     """Values as a column of the field's type; nothing is rounded or cut off on the way."""
     try:
         if not isinstance(values, pa.Array | pa.ChunkedArray):
-            values = pa.array(values, from_pandas=True)
+            lists = pa.types.is_nested(field.type)
+            values = pa.array(_lists(values) if lists else values, from_pandas=True)
         return values if values.type == field.type else values.cast(field.type)
     except (pa.ArrowException, TypeError, ValueError) as error:
         said = str(error).splitlines()[0]
+        flat = pa.types.is_nested(field.type) and isinstance(error, pa.ArrowNotImplementedError)
+        hint = "; give one row as [row]" if flat else ""
         raise DataError(
             f"column {field.name!r}: the model was fitted on {field.type}, and these values are "
-            f"not that ({said})"
+            f"not that ({said}){hint}"
         ) from error
+
+
+def _lists(values: Any) -> list[Any]:
+    """Rows of lists as Python lists, also where arrays of any number of dimensions hold them."""
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return list(values.tolist())
+    return [_lists(row) if isinstance(row, list | np.ndarray) else row for row in values]

@@ -139,10 +139,39 @@ def test_uniform_is_below_one():
     assert extreme[1] < 1.0
 
 
-@pytest.mark.parametrize("kind", [pa.list_(pa.int64()), pa.struct([("x", pa.int64())])], ids=str)
-def test_nested_columns_are_refused_by_name(kind):
+@pytest.mark.parametrize(
+    ("values", "kind", "other"),
+    [
+        ([[1, 2], None, [3, 4]], pa.list_(pa.int64()), pa.list_(pa.int8(), 2)),
+        ([[1, 2], None, []], pa.list_(pa.int64()), pa.large_list(pa.float32())),
+        (
+            [[[1], []], None, [[2, 3]]],
+            pa.list_(pa.list_(pa.int8())),
+            pa.list_(pa.list_(pa.int64())),
+        ),
+        ([["a", None]], pa.list_(pa.string()), pa.list_(pa.large_string(), 2)),
+    ],
+    ids=["fixed size", "large", "nested", "strings"],
+)
+def test_lists_of_equal_values_have_equal_hashes(values, kind, other):
+    found = hash_column(pa.array(values, kind))
+    assert found.tolist() == hash_column(pa.array(values, other)).tolist()
+    assert found.tolist() == hash_column(pa.array([None, *values], other).slice(1)).tolist()
+
+
+def test_lists_differ_by_order_place_and_length():
+    different = [[1, 2], [2, 1], [1, 2, 0], [1], [], None, [None], [0]]
+    assert len(set(hash_column(pa.array(different)).tolist())) == len(different)
+    nested = [[[1, 2], []], [[1], [2]], [[], [1, 2]], [[1, 2]]]
+    assert len(set(hash_column(pa.array(nested)).tolist())) == len(nested)
+
+
+@pytest.mark.parametrize(
+    "values", [[None, {"x": 1}], [[{"x": 1}], None]], ids=["structs", "lists of them"]
+)
+def test_structs_are_refused_by_name(values):
     with pytest.raises(DataError, match="'nested'"):
-        hash_rows(pa.table({"nested": pa.array([None, None], kind)}))
+        hash_rows(pa.table({"nested": values}))
 
 
 def test_unknown_column_is_refused():

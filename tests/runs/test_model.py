@@ -74,6 +74,35 @@ def test_rows_of_any_kind_become_the_same_table(rows: Any) -> None:
     )
 
 
+IMAGES = np.arange(8).reshape(2, 2, 2)
+TWO_BY_TWO = pa.list_(pa.list_(pa.uint8(), 2), 2)
+STEPS = pa.list_(pa.list_(pa.float32(), 2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        (TWO_BY_TWO, IMAGES, IMAGES.tolist()),
+        (TWO_BY_TWO, list(IMAGES), IMAGES.tolist()),
+        (TWO_BY_TWO, IMAGES.tolist(), IMAGES.tolist()),
+        (STEPS, [np.ones((1, 2)), np.zeros((2, 2))], [[[1, 1]], [[0, 0], [0, 0]]]),
+        (STEPS, pd.Series([[np.ones(2)], [np.zeros(2)]]), [[[1, 1]], [[0, 0]]]),
+        (STEPS, [None, [[1, 2]]], [None, [[1, 2]]]),
+    ],
+    ids=["array", "list of arrays", "lists", "ragged arrays", "pandas", "missing"],
+)
+def test_lists_come_as_lists_or_as_arrays_of_any_dimensions(
+    kind: pa.DataType, values: Any, expected: Any
+) -> None:
+    table = table_from({"x": values}, pa.schema([("x", kind)]))
+    assert table["x"].to_pylist() == expected
+
+
+def test_one_row_of_lists_without_brackets_around_it_is_refused_with_the_cure() -> None:
+    with pytest.raises(DataError, match=r"'x'.*give one row as \[row\]"):
+        table_from({"x": IMAGES[0]}, pa.schema([("x", TWO_BY_TWO)]))
+
+
 def test_one_dict_is_one_row() -> None:
     assert table_from(ROWS[0], SCHEMA).equals(TABLE.slice(0, 1))
 

@@ -78,7 +78,7 @@ def test_every_kind_of_number_is_one(array, sample):
         (pa.array(["a", "b", "b"]).dictionary_encode(), {"b": 2 / 3, "a": 1 / 3}),
         (pa.array([True, False, True, True]), {"True": 0.75, "False": 0.25}),
         (pa.array([b"\xff", b"\xff"]), {"b'\\xff'": 1.0}),
-        (pa.array([[1, 2], [1, 2], [3]]), {"[1, 2]": 2 / 3, "[3]": 1 / 3}),
+        (pa.array([["a"], ["a"], ["b"]]), {"['a']": 2 / 3, "['b']": 1 / 3}),
         (pa.array([None, None]), {}),
     ],
     ids=["text", "dictionary", "boolean", "binary", "list", "null"],
@@ -88,6 +88,36 @@ def test_everything_else_becomes_shares_of_values(array, values):
     assert column["kind"] == "category"
     assert column["values"] == pytest.approx(values)
     assert column["nulls"] == array.null_count / len(array)
+
+
+IMAGES = pa.FixedSizeListArray.from_arrays(
+    pa.FixedSizeListArray.from_arrays(pa.array(np.arange(12, dtype=np.uint8)), 2), 2
+)
+TENSORS = pa.ExtensionArray.from_storage(
+    pa.fixed_shape_tensor(pa.float32(), (2,)), pa.array([[1, 3], [5, 7]], pa.list_(pa.float32(), 2))
+)
+
+
+@pytest.mark.parametrize(
+    ("array", "described"),
+    [
+        (IMAGES, {"x (mean)": [1.5, 5.5, 9.5]}),
+        (IMAGES.slice(1), {"x (mean)": [5.5, 9.5]}),
+        (TENSORS, {"x (mean)": [2.0, 6.0]}),
+        (pa.array([[1, 2], [6], None]), {"x (length)": [1.0, 2.0], "x (mean)": [1.5, 6.0]}),
+        (pa.array([[1.0, None], []]), {"x (length)": [0.0, 2.0], "x (mean)": [1.0]}),
+        (
+            pa.array([[[1, 3]], [[1, 2], [3, 4]]]),
+            {"x (length)": [1.0, 2.0], "x (mean)": [2.0, 2.5]},
+        ),
+        (pa.array([20 * "a", 22 * "b", None]), {"x (length)": [20.0, 22.0]}),
+    ],
+    ids=["images", "some of them", "tensors", "lists", "missing numbers", "channels", "text"],
+)
+def test_what_hardly_repeats_becomes_numbers_about_it(array, described):
+    columns = profile(pa.table({"x": array}))["columns"]
+    assert {name: column["sample"] for name, column in columns.items()} == described
+    assert {column["kind"] for column in columns.values()} == {"number"}
 
 
 def test_rare_values_are_put_together():
