@@ -18,10 +18,13 @@ import xgboost
 from sklearn.linear_model import LogisticRegression
 
 from distml import session
-from distml.data import Encoder
+from distml.data import ByHash, Encoder, Split, write_shards
 from distml.ensemble import StackingClassifier
+from distml.fit import Fit
+from distml.job import Resources, RunContext
 from distml.runs.bundle import Model, save_model
 from distml.runs.wheel import own_wheel
+from distml.train import NeuralClassifier
 
 
 @pytest.fixture
@@ -110,20 +113,62 @@ sys.meta_path.insert(0, Guard())
 """
 
 
-def test_of_what_distml_depends_on_a_bundle_imports_its_requirements_alone(unpacked, bundle):
+def absent_of(bundle):
+    """What distml depends on and this bundle does not."""
     pins = (bundle / "requirements.txt").read_text().splitlines()
-    wanted = {line.partition("==")[0] for line in pins}
-    lines = [line for line in metadata.requires("distml") if "extra ==" not in line]
-    depends = {re.match(r"[\w-]+", line)[0] for line in lines}
-    absent = depends - wanted
-    assert {"ray", "torch", "click", "rich", "pandas"} <= absent
-    command = [sys.executable, "-P", "-c", GUARD + CODE, str(unpacked), *absent]
+    wanted = {line.partition("==")[0] for line in pins if "==" in line}
+    # pip installs what these depend on themselves, as joblib on cloudpickle.
+    return needs_of("distml") - wanted - {name for pin in wanted for name in needs_of(pin)}
+
+
+def needs_of(distribution):
+    lines = [line for line in metadata.requires(distribution) or () if "extra ==" not in line]
+    return {re.match(r"[\w-]+", line)[0] for line in lines}
+
+
+def said_of(bundle, unpacked):
+    """Predictions, the file of distml and what was loaded, where nothing else is to be had."""
+    command = [sys.executable, "-P", "-c", GUARD + CODE, str(unpacked), *absent_of(bundle)]
     done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    said, file, heavy = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_of_what_distml_depends_on_a_bundle_imports_its_requirements_alone(unpacked, bundle):
+    assert {"ray", "torch", "click", "rich", "pandas"} <= absent_of(bundle)
+    said, file, heavy = said_of(bundle, unpacked)
     assert said == ["yes", "no"]
     assert Path(file).is_relative_to(unpacked)
     assert heavy == []
+
+
+@pytest.fixture(scope="module")
+def table():
+    random = np.random.default_rng(0)
+    size = random.normal(size=400)
+    colour = pa.array(random.choice(["red", "blue"], 400))
+    return pa.table({"size": size, "colour": colour, "y": np.where(size > 0, "yes", "no")})
+
+
+def test_the_bundle_of_a_network_asks_for_torch_and_not_for_ray(unpacked, table, tmp_path):
+    data = write_shards(table, tmp_path / "data")
+    network = NeuralClassifier(epochs=30, lr=1e-2, random_state=0)
+    split = Split({"test": ByHash(0.25)})
+    task = Fit(data=data, label="y", estimator=network, encoder=None, split=split)
+    uri = str(tmp_path / "run")
+    context = RunContext(
+        run_id="r", run_uri=uri, seed=0, resources=Resources(), emit=lambda *_, **__: None
+    )
+    with session.inline():
+        task.run(context)
+    bundle = tmp_path / "run" / "bundle"
+    assert {"ray", "click", "rich", "pandas"} <= absent_of(bundle)
+    assert "torch" not in absent_of(bundle)
+    assert (bundle / "estimator.skops").is_file()
+    said, file, heavy = said_of(bundle, unpacked)
+    assert said == ["yes", "no"]
+    assert Path(file).is_relative_to(unpacked)
+    assert heavy == ["torch"]
 
 
 @pytest.mark.slow
