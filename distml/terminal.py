@@ -63,6 +63,7 @@ def record_text(record: RunRecord, paths: RunPaths, width: int) -> str:
         block(facts, width),
         _section("parameters", block(record.parameters, inner)),
         scores_text(record, width),
+        _section("networks", table(record.details.get("networks") or (), inner)),
         _section("artifacts", block(_artifacts(record, paths), inner)),
         _section("versions", block(record.versions, inner)),
     ]

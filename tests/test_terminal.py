@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from distml import terminal
+from distml.runs.paths import RunPaths
 from distml.runs.record import RunRecord
 
 ROWS = [
@@ -141,3 +144,14 @@ def test_only_models_that_were_validated_stand_in_that_table():
 def test_sizes_read_as_people_say_them(num_bytes, text):
     table = [{"model": "a", "kind": "model", "size_bytes": num_bytes, "new": {"r2": 1.0}}]
     assert text in terminal.scores_text(RunRecord(run_id="r", job_file="j.py", table=table), 80)
+
+
+def test_the_networks_of_a_run_have_a_line_each():
+    networks = [
+        {"name": "net", "module": "CNN", "parameters": 1200, "epochs": 9, "best_epoch": 4},
+        {"name": "other", "module": "MLP", "parameters": 80, "epochs": 9, "best_epoch": None},
+    ]
+    record = RunRecord(run_id="r", job_file="j.py", details={"networks": networks})
+    text = terminal.record_text(record, RunPaths("r"), 80)
+    assert "networks\n  name   module  parameters  epochs  best_epoch\n  net    CNN" in text
+    assert "networks" not in terminal.record_text(replace(record, details={}), RunPaths("r"), 80)

@@ -12,9 +12,11 @@ from typing import Any
 from distml.report.content import Content, gather
 from distml.report.curves import lines
 from distml.report.facts import overview
+from distml.report.learning import overlays
 from distml.report.numbers import figure, share
 from distml.report.page import render
 from distml.report.timeline import timelines
+from distml.report.training import course_of
 from distml.report.vega import Figure, axis, draw, form_of
 from distml.runs.comparison import compare
 from distml.runs.store import RunStore
@@ -71,9 +73,17 @@ def compare_report(store: RunStore, run_a: str, run_b: str) -> str:
         comparison=comparison,
         scores=_by_test(comparison.scores),
         figures={name: list(_figures(a, b, name)) for name in a.sets if name in b.sets},
+        training=list(_training(a, b)),
         features=_features(a, b),
         timelines=tuple(timelines(c.events, c.record.attempts) for c in (a, b)),
     )
+
+
+def _training(a: Content, b: Content) -> Iterator[Figure]:
+    """Curves of the first network of each, if both have one."""
+    courses = {"A": course_of(a), "B": course_of(b)}
+    known = {name: course for name, course in courses.items() if course is not None}
+    yield from overlays(known)
 
 
 def _by_test(scores: Sequence[Any]) -> dict[str, list[Any]]:

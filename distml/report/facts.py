@@ -19,7 +19,7 @@ __all__ = ["Facts", "environment", "loading", "overview", "standing"]
 Facts = dict[str, str]
 """Name → text."""
 
-_ELSEWHERE = ("rows", "intervals")
+_ELSEWHERE = ("rows", "intervals", "networks")
 """Details that other sections show."""
 
 _LONG = 12

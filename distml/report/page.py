@@ -20,6 +20,7 @@ from distml.report.labels import label_figure, learning_figure
 from distml.report.numbers import figure, interval, plain, share, signed, size, took
 from distml.report.testsets import evaluated_sets, headlines
 from distml.report.timeline import timelines
+from distml.report.training import training_of
 from distml.runs.paths import RunPaths
 from distml.runs.store import RunStore
 
@@ -117,6 +118,7 @@ def _page(content: Content) -> str:
         importance=importance_figure(importance) if importance.get("features") else None,
         dependence=dependence_figures(told.get("dependence") or (), content.label),
         learning=learning_figure(curve) if curve.get("rows") else None,
+        training=training_of(content),
         cross_validation=told.get("cross_validation"),
         data=data,
         label_figure=label_figure(data.get("label") or {}, content.label),

@@ -9,13 +9,15 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from distml.report.numbers import figure, size, took
+from distml.report.bars import Bar, epochs, fits, phases
+from distml.report.numbers import figure, took
 from distml.report.vega import COLOURS, GREY
 from distml.runs.events import Event
 from distml.runs.record import Attempt
 
-__all__ = ["Bar", "Lane", "Timeline", "timelines"]
+__all__ = ["Lane", "Timeline", "timelines"]
 
 _MOST_BARS = 2_500
 """Bars of a timeline, spread over its lanes; beyond that, neighbours are drawn as one."""
@@ -28,24 +30,6 @@ _MOST_TICKS = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Bar:
-    """Something that took time."""
-
-    name: str
-    """What to say when pointed at."""
-    group: str
-    """What it is coloured by."""
-    handed_s: float
-    """When it was handed out, in seconds after the attempt began."""
-    start_s: float
-    """When the work began."""
-    end_s: float
-    """When it was over."""
-    state: str = "done"
-    """`done`, `failed`, `again` (it was tried again) or `open` (nobody heard of its end)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Lane:
     """What one worker did."""
 
@@ -54,7 +38,9 @@ class Lane:
     bars: tuple[Bar, ...]
     """In the order of their start."""
     num_fits: int
-    """How many fits it did."""
+    """How many fits it did, or epochs."""
+    noun: str
+    """What they are: `fit` or `epoch`."""
     busy_s: float
     """Seconds in which it worked."""
     busy: float | None
@@ -79,6 +65,11 @@ class Timeline:
     """How many workers there were; more than lanes if some are left out."""
     colours: Mapping[str, str]
     """Group → colour."""
+
+    @property
+    def nouns(self) -> set[str]:
+        """What its bars are."""
+        return {lane.noun for lane in self.lanes}
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
@@ -114,85 +105,48 @@ def timelines(events: Iterable[Event], attempts: Sequence[Attempt] = ()) -> list
 def _timeline(number: int, events: Sequence[Event], finished_at: float | None) -> Timeline:
     zero = float(events[0]["t"])
     span_s = max(finished_at or zero, *(float(event["t"]) for event in events)) - zero
-    bars = list(_bars(events, zero, span_s))
-    colours = _colours([bar for _, bar in bars])
-    by_worker = defaultdict(list)
-    for worker, bar in bars:
-        by_worker[worker].append(bar)
-    begin = min((bar.handed_s for _, bar in bars), default=0.0)
-    window_s = max((bar.end_s for _, bar in bars), default=0.0) - begin
+    fitted, trained = list(fits(events, zero, span_s)), list(epochs(events, zero, span_s))
+    begin = min((bar.handed_s for _, bar in fitted), default=0.0)
+    window_s = max((bar.end_s for _, bar in fitted), default=0.0) - begin
     return Timeline(
         number=number,
         span_s=span_s,
-        phases=tuple(_phases(events, zero, span_s)),
-        lanes=tuple(_lanes(by_worker, window_s)),
-        num_workers=len(by_worker),
+        phases=tuple(phases(events, zero, span_s)),
+        lanes=(*_lanes(fitted, "fit", window_s), *_lanes(trained, "epoch")),
+        num_workers=len({worker for worker, _ in fitted}) + len({worker for worker, _ in trained}),
         cached=sum(1 for event in events if event["kind"] == "unit_done" and event.get("cached")),
-        colours=colours,
+        colours=_colours([bar for _, bar in (*fitted, *trained)]),
     )
 
 
-def _phases(events: Sequence[Event], zero: float, span_s: float) -> Iterator[Bar]:
-    begun = [(float(e["t"]) - zero, str(e["name"])) for e in events if e["kind"] == "phase"]
-    ends = [start for start, _ in begun[1:]]
-    for (start, name), end in zip(begun, [*ends, span_s], strict=False):
-        told = f"{name}: {took(end - start)}"
-        yield Bar(name=told, group=name, handed_s=start, start_s=start, end_s=end)
-
-
-def _bars(events: Sequence[Event], zero: float, span_s: float) -> Iterator[tuple[str, Bar]]:
-    """Worker and bar of each fit that began here."""
-    running: dict[str, Event] = {}
-    ends = {"unit_done": "done", "unit_failed": "failed", "unit_retried": "again"}
-    for event in events:
-        if event["kind"] == "unit_started":
-            running[event["unit"]] = event
-        elif event["kind"] in ends and event.get("unit") in running:
-            begun = running.pop(event["unit"])
-            yield _bar(begun, event, float(event["t"]) - zero, zero, ends[event["kind"]])
-    for begun in running.values():
-        yield _bar(begun, {}, span_s, zero, "open")
-
-
-def _bar(begun: Event, ended: Event, end_s: float, zero: float, state: str) -> tuple[str, Bar]:
-    handed_s = float(begun["t"]) - zero
-    seconds = ended.get("seconds")
-    start_s = handed_s if seconds is None else max(handed_s, end_s - seconds)
-    facts = [
-        str(begun["unit"]),
-        {"done": "", "open": "not finished", "again": "tried again"}.get(state, state),
-        took(end_s - start_s),
-        f"{begun['cpus']} CPU" if begun.get("cpus") else "",
-        f"{size(ended['peak_bytes'])} at its peak" if ended.get("peak_bytes") else "",
-        str(ended.get("error") or ended.get("reason") or ""),
-    ]
-    worker = ended.get("worker") or begun.get("worker") or "no worker known"
-    return str(worker), Bar(
-        name=", ".join(filter(None, facts)),
-        group=_group(str(begun.get("member", ""))),
-        handed_s=handed_s,
-        start_s=start_s,
-        end_s=end_s,
-        state=state,
-    )
-
-
-def _lanes(by_worker: Mapping[str, Sequence[Bar]], window_s: float) -> Iterator[Lane]:
+def _lanes(
+    bars: Iterable[tuple[str, Bar]], noun: str, window_s: float | None = None
+) -> Iterator[Lane]:
+    by_worker = defaultdict(list)
+    for worker, bar in bars:
+        by_worker[worker].append(bar)
     ordered = {name: sorted(bars, key=lambda bar: bar.start_s) for name, bars in by_worker.items()}
     chosen = sorted(ordered, key=lambda name: -_covered(ordered[name]))[:_MOST_LANES]
-    for name in sorted(chosen):
-        yield _lane(name, ordered[name], window_s, _MOST_BARS // len(chosen))
+    for name in sorted(chosen, key=_by_number):
+        yield _lane(name, ordered[name], noun, window_s, _MOST_BARS // len(chosen))
 
 
-def _lane(name: str, ordered: Sequence[Bar], window_s: float, most: int) -> Lane:
+def _lane(name: str, ordered: Sequence[Bar], noun: str, window_s: float | None, most: int) -> Lane:
     busy_s = _covered(ordered)
+    whole = [bar for bar in ordered if noun == "fit" or bar.state == "done"]
     return Lane(
         name=name,
-        bars=tuple(_merged(ordered, most)),
-        num_fits=len(ordered),
+        bars=tuple(_merged(ordered, noun, most)),
+        num_fits=len(whole),
+        noun=noun,
         busy_s=busy_s,
         busy=busy_s / window_s if window_s else None,
     )
+
+
+def _by_number(name: str) -> list[Any]:
+    """Worker 10 comes behind worker 9."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def _covered(bars: Sequence[Bar]) -> float:
@@ -204,7 +158,7 @@ def _covered(bars: Sequence[Bar]) -> float:
     return total
 
 
-def _merged(bars: Sequence[Bar], most: int) -> Iterator[Bar]:
+def _merged(bars: Sequence[Bar], noun: str, most: int) -> Iterator[Bar]:
     """The bars, or neighbours as one where there are more than can be told apart."""
     step = -(-len(bars) // most)
     for place in range(0, len(bars), max(1, step)):
@@ -214,18 +168,13 @@ def _merged(bars: Sequence[Bar], most: int) -> Iterator[Bar]:
             continue
         failed = next((bar.state for bar in some if bar.state != "done"), "done")
         yield Bar(
-            name=f"{figure(len(some))} fits, {took(some[-1].end_s - some[0].start_s)}",
+            name=f"{figure(len(some))} {noun}s, {took(some[-1].end_s - some[0].start_s)}",
             group=some[0].group,
             handed_s=some[0].handed_s,
             start_s=some[0].start_s,
             end_s=max(bar.end_s for bar in some),
             state=failed,
         )
-
-
-def _group(member: str) -> str:
-    """The members of a bagging are one group: their names differ by a number at the end."""
-    return re.sub(r"[ _]?\d+$", "", member) or member or "unit"
 
 
 def _colours(bars: Sequence[Bar]) -> dict[str, str]:

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distml.report.timeline import Bar, timelines
+from distml.report.bars import Bar
+from distml.report.timeline import timelines
 from distml.runs.record import Attempt
 
 ZERO = 1_000.0
