@@ -240,13 +240,13 @@ class NeuralTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netwo
         return self._outputs(read_rows(self, X), lambda network, batch: network.encode(batch))
 
     def score_samples(self, X: Any) -> Array:
-        """Array of shape (n_samples,): mean squared error of each row's reconstruction.
+        """float32 array of shape (n_samples,): mean squared error of each row's reconstruction.
 
         In squared standard deviations of the columns; large for rows unlike those trained on.
         """
         check_is_fitted(self, "weights_")
         left = self._outputs(read_rows(self, X))
-        return np.asarray(np.square(left).reshape(len(left), -1).mean(axis=1), dtype=np.float64)
+        return np.asarray(np.square(left).reshape(len(left), -1).mean(axis=1))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

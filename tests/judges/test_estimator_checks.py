@@ -1,4 +1,4 @@
-"""scikit-learn's conformance suite for estimators, over our eight classes."""
+"""scikit-learn's conformance suite for estimators, over our ensembles and networks."""
 
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -6,6 +6,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.estimator_checks import check_estimator
 
 import distml
+from distml.train import NeuralClassifier, NeuralRegressor, NeuralTransformer
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -17,6 +18,9 @@ BAGGING_WEIGHTS = {
     "check_sample_weight_equivalence_on_dense_data": "weights are probabilities of the draw",
     "check_sample_weight_equivalence_on_sparse_data": "weights are probabilities of the draw",
 }
+_CUT = "mini-batches of a weighted row and of a repeated row are cut differently"
+NETWORK_WEIGHTS = {"check_sample_weight_equivalence_on_dense_data": _CUT}
+EXPECTED = {"bagging": BAGGING_WEIGHTS, "network": NETWORK_WEIGHTS}
 ESTIMATORS = {
     "bagging classifier": distml.BaggingClassifier(n_estimators=5),
     "bagging regressor": distml.BaggingRegressor(n_estimators=5),
@@ -26,13 +30,16 @@ ESTIMATORS = {
     "stacking regressor": distml.StackingRegressor(REGRESSORS, cv=3),
     "selection classifier": distml.SelectionClassifier(CLASSIFIERS, cv=3),
     "selection regressor": distml.SelectionRegressor(REGRESSORS, cv=3),
+    "network classifier": NeuralClassifier(),
+    "network regressor": NeuralRegressor(),
+    "network transformer": NeuralTransformer(),
 }
 
 
 @pytest.mark.filterwarnings("ignore")  # the suite provokes warnings on purpose
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_estimator_keeps_scikit_learns_contract(name: str) -> None:
-    expected = BAGGING_WEIGHTS if name.startswith("bagging") else {}
+    expected = EXPECTED.get(name.partition(" ")[0], {})
     results = check_estimator(
         ESTIMATORS[name], expected_failed_checks=expected, on_skip=None, on_fail=None
     )
