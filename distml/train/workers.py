@@ -74,7 +74,9 @@ def run_on_workers(
     session.connect()
     ray: Any = importlib.import_module("ray")
     setup.workers.check_within(ray.cluster_resources())
-    mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
+    # Beside the driver: any other node may go away while training goes on.
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    mailbox = ray.remote(num_cpus=0, label_selector=here)(Mailbox).remote()
     order = Order(body=body, work=work, setup=setup, parts=ray.put(dict(parts)), mailbox=mailbox)
     attempt = _Attempt(order)
     with _environment(), _without_warnings(), held() as signals:
