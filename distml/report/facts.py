@@ -12,6 +12,7 @@ from distml.report.numbers import figure, size
 from distml.runs.progress import describe, progress_of
 from distml.runs.record import RunRecord, RunStatus
 from distml.runs.storage import join_uri
+from distml.runs.training import whereabouts
 from distml.terminal import duration, flat, moment
 
 __all__ = ["Facts", "environment", "loading", "overview", "standing"]
@@ -72,6 +73,8 @@ def standing(content: Content) -> list[str]:
     if progress.total or progress.phase:
         last = float(content.events[-1]["t"]) if content.events else 0.0
         done = f"{progress.cached + progress.done} of {progress.total} fits done"
+        if progress.training is not None and not progress.total:
+            done = whereabouts(progress.training)
         known = describe(progress, last) if record.status is RunStatus.RUNNING else done
         phase = f"{progress.phase}: " if progress.phase and known is done else ""
         said.append(f"It got as far as {phase}{known}.")

@@ -50,7 +50,8 @@ def curves(told: Mapping[str, Any]) -> Iterator[Figure]:
         yield _chart(history, names, _title(score), best, title=title)
     rates = [rate for rate in history.get("lr") or () if rate is not None]
     if rates and min(rates) < max(rates):
-        yield _chart(history, ["lr"], "Learning rate", None, title="Learning rate", form="~g")
+        title = "Learning rate"
+        yield _chart(history, ["lr"], title, None, title=title, form="~g", zero=True)
     if any(history.get("rows_per_s") or ()):
         caption = "All workers together." if (told.get("num_workers") or 0) > 1 else ""
         yield _chart(

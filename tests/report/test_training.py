@@ -169,6 +169,14 @@ def test_a_run_under_way_is_shown_by_its_events(store, make_run):
     assert_sound(report_html(store, run))
 
 
+def test_a_run_that_failed_says_how_far_its_network_was(store, make_run):
+    events = [event("attempt", 0, number=1), event("phase", 0, name="fit"), begun(1), epoch(2, 0)]
+    run = make_run(None, events, status=RunStatus.FAILED, reason="no")
+    assert "It got as far as fit: epoch 2 of 3, step 10 of 30." in text_of(
+        parse(report_html(store, run))
+    )
+
+
 def test_epochs_within_units_are_not_taken_for_a_network_of_the_run(store, make_run):
     told = {"unit": "u", "member": "net"}
     events = [
