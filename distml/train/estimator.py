@@ -18,8 +18,10 @@ from sklearn.base import (
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from distml.train.allowed import check_parameters
 from distml.train.network import Network
 from distml.train.objective import objective_of
+from distml.train.preparation import prepare
 from distml.train.reading import read_given, read_rows
 from distml.train.targets import ClassTargets, ScaledTargets, named_loss
 
@@ -137,6 +139,7 @@ class NeuralClassifier(ClassifierMixin, Network):
         classes: Any = None,
         epochs: int | None = None,
     ) -> Self:
+        check_parameters(self)
         carry_on = carry_on and hasattr(self, "weights_")
         given = read_given(self, X, y, reset=not carry_on)
         target = given.targets(self)
@@ -148,7 +151,7 @@ class NeuralClassifier(ClassifierMixin, Network):
                 f"y has 1 class, {self.classes_[0]!r}; a classifier needs at least two"
             )
         encode = ClassTargets.of(target, self.classes_, self.class_weight)
-        data = self._data(given, encode, sample_weight, num_outputs=len(self.classes_))
+        data = prepare(self, given, encode, sample_weight, num_outputs=len(self.classes_))
         objective = objective_of(named_loss(self.loss, "cross_entropy"), task="classification")
         self._train(data, objective, carry_on=carry_on, epochs=epochs)
         return self
@@ -194,6 +197,7 @@ class NeuralRegressor(RegressorMixin, Network):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, carry_on: bool, epochs: int | None = None
     ) -> Self:
+        check_parameters(self)
         carry_on = carry_on and hasattr(self, "weights_")
         given = read_given(self, X, y, reset=not carry_on, numeric=True)
         target = given.targets(self)
@@ -203,7 +207,7 @@ class NeuralRegressor(RegressorMixin, Network):
             self.y_mean_, spread = wide.mean(axis=0), wide.std(axis=0)
             self.y_scale_ = np.where(spread > 0, spread, 1.0)
         encode = ScaledTargets(mean=self.y_mean_, scale=self.y_scale_)
-        data = self._data(given, encode, sample_weight, num_outputs=wide.shape[1])
+        data = prepare(self, given, encode, sample_weight, num_outputs=wide.shape[1])
         objective = objective_of(named_loss(self.loss, "squared_error"), task="regression")
         self._train(data, objective, carry_on=carry_on, epochs=epochs)
         return self
@@ -224,10 +228,11 @@ class NeuralTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netwo
             y: ignored.
             sample_weight: array of shape (n_samples,).
         """
+        check_parameters(self)
         carry_on = self.warm_start and hasattr(self, "weights_")
         given = read_given(self, X, None, reset=not carry_on)
         objective = objective_of(named_loss(self.loss, "squared_error"), task="reconstruction")
-        data = self._data(given, None, sample_weight, num_outputs=0)
+        data = prepare(self, given, None, sample_weight, num_outputs=0)
         self._train(data, objective, carry_on=carry_on)
         network: Any = self.module_
         with torch.inference_mode():

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from distml.errors import UserError
 from distml.train.batch import Batch
 from distml.train.context import Train
 from distml.train.optimize import freeze_weights, make_optimizer, make_scheduler, weight_groups
@@ -194,12 +195,24 @@ class _Loop:
     def _backward(self, batch: Batch) -> None:
         with self._train.parallel.autocast():
             # A compiled network is called faster with a dict than with a class of one's own.
-            outputs = self._model(dict(batch))
+            outputs = self._called(dict(batch))
         total = self._training.objective.row_losses(outputs.float(), batch).sum()
         loss: Any = self._scaler.scale(total * batch.scale)
         loss.backward()
         if batch.num_rows:
             self._recent.append((self._train.position.step, total.detach(), batch.num_rows))
+
+    def _called(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        try:
+            found: torch.Tensor = self._model(batch)
+            return found
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UserError(
+                "module: it normalises by the spread of a batch, and the last one has one row for "
+                "a worker; choose another batch_size, or LayerNorm"
+            ) from error
 
     def _look(self, *, also_weights: bool) -> None:
         """Add the losses since the last look to the epoch's, over all workers.

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, clone
@@ -17,23 +16,20 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from distml.errors import UserError
 from distml.train.building import build_network, try_out
 from distml.train.checkpoint import Checkpoints
 from distml.train.fitting import fit_network
 from distml.train.inputs import Inputs
 from distml.train.keeping import place_of
 from distml.train.objective import Objective
+from distml.train.outputs import outputs_of
 from distml.train.parallel import Precision, Strategy
 from distml.train.position import Position
-from distml.train.preparation import prepare
-from distml.train.reading import Given
 from distml.train.recovery import carry_out
 from distml.train.rows import Rows
 from distml.train.setup import Setup, Workers
 from distml.train.shape import Shape
 from distml.train.state import pack, unpack
-from distml.train.streaming import Encode
 from distml.train.training import Fitted, Training, rows_of_a_batch
 from distml.train.training_data import TrainingData
 from distml.train.transfer import check_same, match_weights, read_weights
@@ -43,7 +39,6 @@ __all__ = ["Network"]
 
 Array = npt.NDArray[Any]
 
-_PREDICT_ROWS = 8192
 _LIGHT_FLOPS = 1e7
 """Of the forward pass of a batch: less is done by one thread before another has begun."""
 
@@ -176,6 +171,7 @@ class Network(BaseEstimator):
         self.shape_, self.scales_ = data.shape, data.scales
         weights, row_flops = self._first_weights(build, data, carry_on=carry_on)
         batch_size = rows_of_a_batch(self.batch_size, data.parts["train"].num_rows, self.accumulate)
+        goes_on = self.warm_start or carry_on or epochs is not None
         epochs = self.epochs if epochs is None else epochs
         began = [self.weights_, self._former_end()] if carry_on else None
         # Without a seed each fit is another, and no checkpoint is one of its own.
@@ -204,23 +200,9 @@ class Network(BaseEstimator):
             **(self._former_end() if carry_on else {}),
         )
         fitted, self.counters_ = carry_out(fit_network, training, setup, data.parts)
+        # Bytes, because a saved model holds no tensors.
+        self.optimizer_state_ = pack(fitted.optimizer_state) if goes_on else None
         self._take(fitted, carry_on=carry_on)
-
-    def _data(
-        self, given: Given, encode: Encode | None, sample_weight: Any, *, num_outputs: int
-    ) -> TrainingData:
-        """Rows with their targets, some set aside if training shall end early."""
-        return prepare(
-            given,
-            self.inputs_,
-            encode,
-            sample_weight,
-            num_outputs=num_outputs,
-            memory_bytes=self.memory_bytes,
-            standardize=self.standardize,
-            validation=self.validation_fraction if self.early_stopping is not None else 0.0,
-            seed=self.random_state if isinstance(self.random_state, int) else 0,
-        )
 
     def _take(self, fitted: Fitted, *, carry_on: bool) -> None:
         before = getattr(self, "history_", []) if carry_on else []
@@ -229,10 +211,6 @@ class Network(BaseEstimator):
         self.weights_ = {name: tensor.numpy() for name, tensor in fitted.weights.items()}
         self.n_iter_ = len(self.history_)
         self.n_steps_ = fitted.num_steps
-        # Bytes, because a saved model holds no tensors.
-        self.optimizer_state_ = (
-            pack(fitted.optimizer_state) if self.warm_start or carry_on else None
-        )
         self.device_, self.num_workers_ = fitted.device, fitted.num_workers
         self.peak_gpu_bytes_ = fitted.peak_gpu_bytes
         self._made: dict[str, nn.Module] = {}
@@ -246,8 +224,6 @@ class Network(BaseEstimator):
         }
 
     def _setup(self, place: Checkpoints | None, *, is_light: bool) -> Setup:
-        if self.on_nan not in ("stop", "rollback"):
-            raise UserError(f"on_nan={self.on_nan!r}: give 'stop' or 'rollback'")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         return Setup(
             workers=Workers(
@@ -293,21 +269,12 @@ class Network(BaseEstimator):
     def _outputs(
         self,
         blocks: Iterable[Rows],
-        call: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] | None = None,
+        call: Callable[[Any, Mapping[str, torch.Tensor]], torch.Tensor] | None = None,
     ) -> Array:
         """What the network says of rows: float32 array of shape (num_rows, ...), by batches."""
         cuda = torch.cuda.is_available() and self.gpus_per_worker != 0
         device = torch.device("cuda" if cuda else "cpu")
-        network = self._network(device)
-        found = []
-        with torch.inference_mode():
-            for rows in blocks:
-                for start in range(0, rows.num_rows, _PREDICT_ROWS):
-                    batch = rows.take(slice(start, start + _PREDICT_ROWS))
-                    there = {name: tensor.to(device) for name, tensor in batch.items()}
-                    outputs = network(there) if call is None else call(network, there)
-                    found.append(outputs.float().cpu().numpy())
-        return np.concatenate(found)
+        return outputs_of(self._network(device), blocks, device, call)
 
     def _network(self, device: torch.device) -> nn.Module:
         made: dict[str, nn.Module] = self.__dict__.setdefault("_made", {})

@@ -13,34 +13,24 @@ __all__ = ["prepare"]
 
 
 def prepare(
-    given: Given,
-    inputs: Inputs,
-    encode: Encode | None,
-    sample_weight: Any,
-    *,
-    num_outputs: int,
-    memory_bytes: int | None,
-    standardize: bool,
-    validation: float,
-    seed: int,
+    estimator: Any, given: Given, encode: Encode | None, sample_weight: Any, *, num_outputs: int
 ) -> TrainingData:
-    """Rows with numeric targets, some of them set aside.
+    """Rows with numeric targets, some of them set aside if training shall end early.
 
     Args:
+        estimator: the network, with its parameters and its fitted inputs.
         given: rows, or the dataset they are read from, and targets.
-        inputs: fitted to them.
         encode: makes numeric targets; `None` if there are none.
         sample_weight: array-like of shape (num_rows,), or `None`.
         num_outputs: classes or targets; 0 if there are none.
-        memory_bytes: what rows that are read while training may take.
-        standardize: whether the network standardises.
-        validation: share of the rows to validate on; 0 for none.
-        seed: draws them.
 
     Raises:
         UserError: a parameter makes no sense.
         DataError: a label or a row does.
     """
+    inputs: Inputs = estimator.inputs_
+    validation = estimator.validation_fraction if estimator.early_stopping is not None else 0.0
+    seed = estimator.random_state if isinstance(estimator.random_state, int) else 0
     if given.rows is not None:
         made = {} if encode is None or given.target is None else dict(encode(given.target))
         weight = row_weights(given.rows.num_rows, sample_weight, made.pop("weight", None))
@@ -48,7 +38,7 @@ def prepare(
         return in_memory(
             given.rows.having(**made, **weight),
             inputs.shape(num_outputs),
-            inputs.scales_ if standardize else {},
+            inputs.scales_ if estimator.standardize else {},
             classes=codes if codes is not None and codes.ndim == 1 else None,
             validation=validation,
             seed=seed,
@@ -57,15 +47,14 @@ def prepare(
         raise UserError("sample_weight: a dataset that is streamed takes none; use class_weight")
     assert given.dataset is not None
     assert encode is not None
-    assert memory_bytes is not None
     return streamed(
         given.dataset,
         given.label,
         inputs,
         encode,
-        memory_bytes=memory_bytes,
+        memory_bytes=estimator.memory_bytes,
         num_outputs=num_outputs,
-        standardize=standardize,
+        standardize=estimator.standardize,
         validation=validation,
         seed=seed,
     )

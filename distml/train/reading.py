@@ -29,6 +29,10 @@ __all__ = ["Given", "read_given", "read_rows"]
 Array = npt.NDArray[Any]
 
 
+_NAMED = (pa.Table, pa.RecordBatch, ShardedDataset)
+"""Tables that scikit-learn does not know: their columns go by their names, in any order."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Given:
     """Rows and targets, as they were given."""
@@ -79,11 +83,11 @@ def read_given(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = F
         X = table
     if table is None:
         return _read_array(estimator, X, y, reset=reset, numeric=numeric)
-    if not isinstance(X, pa.Table | ShardedDataset):
-        _check_feature_names(estimator, X, reset=reset)
     if reset:
         estimator.inputs_ = estimator._new_inputs().fit(table)
-        estimator.n_features_in_ = table.num_columns
+        _set_names(estimator, table.column_names)
+    if not isinstance(X, _NAMED):
+        _check_feature_names(estimator, X, reset=reset)
     target = None if y is None else _target(y, numeric)
     rows = estimator.inputs_.rows(table)
     if target is not None:
@@ -106,7 +110,7 @@ def read_rows(estimator: Any, X: Any) -> Iterator[Rows]:
     if table is None:
         yield estimator.inputs_.rows(_array(estimator, X, reset=False))
         return
-    if not isinstance(X, pa.Table):
+    if not isinstance(X, _NAMED):
         _check_feature_names(estimator, X, reset=False)
     yield estimator.inputs_.rows(table)
 
@@ -120,9 +124,15 @@ def _to_stream(
     if reset:
         features = [name for name in dataset.schema.names if name != label]
         estimator.inputs_ = estimator._new_inputs().fit(dataset.select(features))
-        estimator.n_features_in_ = len(features)
+        _set_names(estimator, features)
     target = check_array(target, ensure_2d=False, dtype=np.float64) if numeric else target
     return Given(rows=None, target=target, dataset=dataset, label=label)
+
+
+def _set_names(estimator: Any, names: list[str]) -> None:
+    """As scikit-learn does for DataFrames, the only tables it knows."""
+    estimator.feature_names_in_ = np.array(names, dtype=object)
+    estimator.n_features_in_ = len(names)
 
 
 def _read_array(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool) -> Given:

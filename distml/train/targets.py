@@ -30,13 +30,19 @@ class ClassTargets:
 
         Raises:
             DataError: a label is none of them.
-            ValueError: the class weight makes no sense.
+            UserError: the class weight makes no sense.
         """
         if class_weight is None:
             return cls(classes=classes, factors=None)
-        factors = compute_class_weight(class_weight, classes=classes, y=target)
-        mean = factors[_codes(target, classes)].mean()
-        return cls(classes=classes, factors=(factors / mean).astype(np.float32))
+        codes = _codes(target, classes)
+        try:
+            factors = compute_class_weight(class_weight, classes=classes, y=target)
+        except ValueError as error:
+            raise UserError(
+                f"class_weight={class_weight!r} ({error}); give 'balanced', or a weight for each "
+                f"of {classes.tolist()[:10]}"
+            ) from error
+        return cls(classes=classes, factors=(factors / factors[codes].mean()).astype(np.float32))
 
     def __call__(self, target: Array) -> dict[str, Array]:
         """`y`: int64 array of shape (n,); `weight`: float32 array of shape (n,), if they differ.

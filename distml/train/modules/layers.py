@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import nn
 
 __all__ = ["ACTIVATIONS", "NORMS", "dense", "normalisation"]
@@ -19,7 +20,34 @@ ACTIVATIONS: Mapping[str, type[nn.Module]] = {
 NORMS = (None, "batch", "layer")
 """Names of normalisations."""
 
-_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d)
+
+class _AlsoOfOne(nn.Module):
+    """Normalises a batch of one number per channel, which has no spread, as in evaluation.
+
+    Such is what is left over for a last batch, or a worker's share of it.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's word
+        """Tensor of the same shape."""
+        if not self.training or input.numel() > input.shape[1]:
+            found: torch.Tensor = super().forward(input)
+            return found
+        self.train(False)
+        try:
+            return super().forward(input)
+        finally:
+            self.train(True)
+
+
+class BatchNorm1d(_AlsoOfOne, nn.BatchNorm1d):
+    """See `_AlsoOfOne`."""
+
+
+class BatchNorm2d(_AlsoOfOne, nn.BatchNorm2d):
+    """See `_AlsoOfOne`."""
+
+
+_BATCH_NORM = (BatchNorm1d, BatchNorm1d, BatchNorm2d)
 
 
 def dense(
