@@ -8,7 +8,6 @@ the storage has already are named, and take no time.
 Refuses what cannot run here: data or a peak that this machine's memory cannot hold.
 """
 
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -18,18 +17,16 @@ from typing import Any, Protocol
 
 from distml import spread
 from distml.data import ShardedDataset
-from distml.errors import DataError, DistmlError, UserError
+from distml.errors import DataError, UserError
 from distml.fit.growth import Estimate, expect, makespan, total
-from distml.fit.sampling import Sample, measure, standing_bytes
+from distml.fit.samples import measure_samples
+from distml.fit.sampling import Sample, standing_bytes
 from distml.fit.tables import column_names
 from distml.job import RunContext
 from distml.runs.provenance import host_facts
 
-__all__ = ["draw_up", "plan_fit", "sizes"]
+__all__ = ["draw_up", "plan_fit"]
 
-_FRACTIONS = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
-_LEAST_ROWS = 500
-_NUM_SIZES = 3
 _START = Estimate(7.0, 4.0, 12.0)
 """Seconds until Ray and its workers are there, on a laptop."""
 _LINEAR = (1.0,)
@@ -71,7 +68,7 @@ def plan_fit(
     memory_bytes = min(host["memory_bytes"], context.resources.memory_bytes or 2**63)
     _check_memory("the rows alone take", table_bytes, memory_bytes)
     own_bytes, shared_bytes = standing_bytes()
-    samples = _samples(replace(task, data=dataset), rows, context, budget_s)
+    samples = measure_samples(replace(task, data=dataset), rows, context, budget_s)
     num_cpus = context.resources.num_cpus or host["cpus"]
     draw = partial(draw_up, samples, rows, num_cpus, own_bytes=own_bytes, shared_bytes=shared_bytes)
     plan = draw()
@@ -139,48 +136,11 @@ def draw_up(
         "fits_seconds": asdict(fits),
         "seconds": asdict(total([start, fits, *phases.values()])),
         "memory": {"peak_bytes": asdict(memory)},
+        "counts_epochs": any(sample.spared_s > 0 for sample in samples),
         "measured": [
-            {"rows": s.rows, "seconds": s.seconds, "cpu_share": s.cpu_share} for s in samples
+            {"rows": s.rows, "seconds": s.spent_s, "cpu_share": s.cpu_share} for s in samples
         ],
     }
-
-
-def sizes(rows: int) -> list[int]:
-    """Sizes to measure, the smallest first: fractions of the rows, but none of very few.
-
-    Args:
-        rows: Rows of the run.
-    """
-    enough = [round(part * rows) for part in _FRACTIONS if round(part * rows) >= _LEAST_ROWS]
-    return enough if len(enough) >= _NUM_SIZES else [round(rows / 4), round(rows / 2), rows]
-
-
-def _samples(task: Any, rows: int, context: RunContext, budget_s: float) -> list[Sample]:
-    """Measure sizes while the budget lasts; what is too small a sample for the task is left out."""
-    samples: list[Sample] = []
-    refused: DistmlError | None = None
-    started, one_thread, took = time.perf_counter(), None, 0.0
-    for size in sizes(rows):
-        spent = time.perf_counter() - started
-        if len(samples) >= _NUM_SIZES and spent + 2.5 * took > budget_s:
-            break
-        try:
-            if one_thread is None:
-                # The first run also loads what is loaded once, and tells who has the threads.
-                one_thread = bool(measure(task, size, context, one_thread=False).fits)
-            best = measure(task, size, context, one_thread=one_thread)
-            if best.seconds < budget_s / 20:
-                again = measure(task, size, context, one_thread=one_thread)
-                # Other work on the machine only ever adds.
-                best = min(best, again, key=lambda sample: sample.seconds)
-        except DistmlError as error:
-            refused = error
-        else:
-            took = best.seconds
-            samples.append(best)
-    if not samples and refused is not None:
-        raise refused
-    return samples
 
 
 def _expect(

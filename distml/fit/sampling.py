@@ -23,6 +23,7 @@ from typing import Any
 from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
+from distml.fit.epochs import Spared, cut_short
 from distml.job import Result, RunContext
 from distml.runs.events import use_events
 from distml.runs.units import use_units
@@ -68,6 +69,8 @@ class Sample:
     """The training matrix in double precision."""
     cpu_share: float = 1.0
     """CPU seconds of a second, at most 1: less where other work on the machine held it up."""
+    spared_s: float = 0.0
+    """What of all that was not spent: epochs that were counted and not trained."""
 
     @property
     def seconds(self) -> float:
@@ -75,12 +78,19 @@ class Sample:
         return sum(self.phases.values()) + sum(fit.seconds for fit in self.fits)
 
     @property
+    def spent_s(self) -> float:
+        """What it took to measure."""
+        return self.seconds - self.spared_s
+
+    @property
     def has_members(self) -> bool:
         """Whether the estimator is, or has in it, an ensemble of ours."""
         return any(fit.phase == "fit" for fit in self.fits)
 
 
-def measure(task: Any, rows: int, context: RunContext, *, one_thread: bool) -> Sample:
+def measure(
+    task: Any, rows: int, context: RunContext, *, one_thread: bool, few_epochs: bool = False
+) -> Sample:
     """Run a task on `rows` of its rows, drawn by its seed.
 
     Args:
@@ -88,13 +98,15 @@ def measure(task: Any, rows: int, context: RunContext, *, one_thread: bool) -> S
         rows: How many.
         context: Of the run that is planned; nothing is written there.
         one_thread: Fit on one thread, as a worker does.
+        few_epochs: Train networks for a few epochs, and count the rest.
 
     Raises:
         DistmlError: what the task raises, such as for a class that is too rare for a small sample.
     """
     estimator = _single_threaded(task.estimator) if one_thread else task.estimator
+    estimator, full = cut_short(estimator) if few_epochs else (estimator, {})
     task = dataclasses.replace(task, rows=rows, estimator=estimator)
-    recorder = _Recorder()
+    recorder = _Recorder(Spared(full))
     started, busy = time.perf_counter(), time.process_time()
     with (
         tempfile.TemporaryDirectory(prefix="distml-plan-") as folder,
@@ -115,6 +127,7 @@ def measure(task: Any, rows: int, context: RunContext, *, one_thread: bool) -> S
         driver_bytes=recorder.peak_bytes,
         matrix_bytes=_matrix_bytes(result),
         cpu_share=min(1.0, (time.process_time() - busy) / (time.perf_counter() - started)),
+        spared_s=recorder.spared_s,
     )
 
 
@@ -144,9 +157,11 @@ def standing_bytes() -> tuple[int, int]:
 class _Recorder:
     """Takes events and the process's memory down. Called by the task; watched by a thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, spared: Spared) -> None:
         self.fits: list[FitCost] = []
         self.peak_bytes = 0
+        self.spared_s = 0.0
+        self._spared = spared
         self._events: dict[str, Callable[..., None]] = {
             "phase": self._phase,
             "plan": self._plan,
@@ -160,6 +175,7 @@ class _Recorder:
         self._busy, self._before, self._peak = 0.0, 0, 0
 
     def __call__(self, kind: str, **fields: Any) -> None:
+        self._spared.take(kind, fields)
         take = self._events.get(kind)
         if take is not None:
             take(**fields)
@@ -191,7 +207,7 @@ class _Recorder:
 
     def _phase(self, name: str, **_: Any) -> None:
         now = time.perf_counter()
-        self._seconds[self._name] += now - self._since
+        self._seconds[self._name] += now - self._since + self._more()
         self._name, self._since = name, now
 
     def _plan(self, units: int, **_: Any) -> None:
@@ -209,6 +225,7 @@ class _Recorder:
         self._seconds[self._name] -= seconds
         # A refit has all threads here and one where it is spread.
         on_one = seconds if self._name == "fit" else max(seconds, time.process_time() - self._busy)
+        on_one += self._more()
         self.fits.append(
             FitCost(
                 kind=kind_of(unit),
@@ -219,6 +236,12 @@ class _Recorder:
                 phase=self._name,
             )
         )
+
+    def _more(self) -> float:
+        """What was spared since this was last asked."""
+        seconds = self._spared.pop()
+        self.spared_s += seconds
+        return seconds
 
 
 def kind_of(unit: str) -> str:
