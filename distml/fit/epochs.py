@@ -2,7 +2,7 @@
 
 One decision: an epoch costs what the one before cost, so a plan trains for a few and counts the
 rest. What a network does after its last epoch does not depend on how many there were. A training
-that may end early is counted to its last epoch.
+that may end early is counted to its last epoch, and what may not come of it is told apart.
 """
 
 import time
@@ -53,18 +53,22 @@ class Spared:
     def __init__(self, full: Mapping[int, int]) -> None:
         self._full = full
         self._more, self._ends = 0, list[float]()
-        self._seconds = 0.0
+        self._seconds, self._may_stop = 0.0, False
+        self.open_s = 0.0
+        """Seconds spared in all by trainings that may end early."""
 
     def take(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Hear an event."""
         if kind == "training_started":
             epochs = fields["epochs"]
             self._more, self._ends = self._full.get(epochs, epochs) - epochs, []
+            self._may_stop = bool(fields.get("may_stop"))
         elif kind == "epoch":
             self._ends.append(time.perf_counter())
         elif kind == "training_done" and len(self._ends) > 1:
             each = (self._ends[-1] - self._ends[0]) / (len(self._ends) - 1)
             self._seconds += self._more * each
+            self.open_s += self._more * each if self._may_stop else 0.0
             self._ends = []
 
     def pop(self) -> float:

@@ -134,9 +134,12 @@ def draw_up(
         "stages": [len(stage) for stage in stages],
         "phases": {name: asdict(phase) for name, phase in phases.items()},
         "fits_seconds": asdict(fits),
-        "seconds": asdict(total([start, fits, *phases.values()])),
+        "seconds": asdict(_with_early_ends(total([start, fits, *phases.values()]), last)),
         "memory": {"peak_bytes": asdict(memory)},
-        "counts_epochs": any(sample.spared_s > 0 for sample in samples),
+        "epochs": {
+            "counted": any(sample.spared_s > 0 for sample in samples),
+            "may_stop": any(sample.open_s > 0 for sample in samples),
+        },
         "measured": [
             {"rows": s.rows, "seconds": s.spent_s, "cpu_share": s.cpu_share} for s in samples
         ],
@@ -191,6 +194,12 @@ def _without(stages: Sequence[Sequence[str]], stored: Mapping[str, int]) -> Iter
         done = Counter(stage) & left
         left -= done
         yield list((Counter(stage) - done).elements())
+
+
+def _with_early_ends(seconds: Estimate, sample: Sample) -> Estimate:
+    """The range reaches down to where networks end as early as they may."""
+    share = sample.open_s / sample.seconds if sample.open_s else 0.0
+    return replace(seconds, low=seconds.low * (1 - share))
 
 
 def _needs_ray(sample: Sample, fits: Estimate) -> bool:

@@ -71,6 +71,8 @@ class Sample:
     """CPU seconds of a second, at most 1: less where other work on the machine held it up."""
     spared_s: float = 0.0
     """What of all that was not spent: epochs that were counted and not trained."""
+    open_s: float = 0.0
+    """What of that may never be spent, where trainings may end early."""
 
     @property
     def seconds(self) -> float:
@@ -128,6 +130,7 @@ def measure(
         matrix_bytes=_matrix_bytes(result),
         cpu_share=min(1.0, (time.process_time() - busy) / (time.perf_counter() - started)),
         spared_s=recorder.spared_s,
+        open_s=recorder.open_s,
     )
 
 
@@ -183,6 +186,11 @@ class _Recorder:
     def phases(self) -> dict[str, float]:
         """Seconds of each phase without its fits."""
         return {name: max(0.0, seconds) for name, seconds in self._seconds.items()}
+
+    @property
+    def open_s(self) -> float:
+        """Seconds of epochs that may never come."""
+        return self._spared.open_s
 
     @contextmanager
     def watching(self) -> Iterator[None]:

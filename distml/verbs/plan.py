@@ -118,8 +118,10 @@ def _expectations(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     sizes = ", ".join(f"{sample['rows']:,}" for sample in plan["measured"])
     spent = duration(sum(sample["seconds"] for sample in plan["measured"]))
     yield "measured", f"{sizes} rows in {spent}"
-    if plan.get("counts_epochs"):
-        yield "networks", "trained for a few epochs; the time counts all, also where they may stop"
+    epochs = plan.get("epochs", {})
+    if epochs.get("counted"):
+        ends = "; they may stop before, which the range allows for" if epochs["may_stop"] else ""
+        yield "networks", f"trained for a few epochs here, and counted to their last{ends}"
     share = plan["measured"][-1]["cpu_share"]
     if share < _LEAST_CPU_SHARE:
         yield "beware", f"other work left it {share:.0%} of a CPU meanwhile: the time may be less"

@@ -122,9 +122,15 @@ def test_a_training_of_another_length_spares_nothing(clock: FakeClock) -> None:
 
 def test_a_plan_counts_the_epochs_that_there_is_no_time_for(data: Any) -> None:
     plan = planned(data, num_epochs=20_000)
-    assert plan["counts_epochs"]
+    assert plan["epochs"] == {"counted": True, "may_stop": False}
     spent = sum(sample["seconds"] for sample in plan["measured"])
     assert plan["phases"]["fit"]["value"] > spent
+
+
+def test_the_range_of_a_plan_allows_for_an_early_end(data: Any) -> None:
+    plan = planned(data, num_epochs=20_000, early_stopping=5)
+    assert plan["epochs"] == {"counted": True, "may_stop": True}
+    assert plan["seconds"]["low"] < plan["seconds"]["value"] / 10
 
 
 def test_a_plan_takes_a_batch_of_many_rows_that_small_samples_have_not(data: Any) -> None:

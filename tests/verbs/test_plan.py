@@ -80,6 +80,21 @@ def test_a_plan_that_was_made_beside_other_work_says_so():
     assert "other work left it 50% of a CPU" in plan_text({**PLAN, "measured": busy}, 120)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "words"),
+    [
+        ({"counted": False, "may_stop": False}, None),
+        ({"counted": True, "may_stop": False}, "counted to their last\n"),
+        ({"counted": True, "may_stop": True}, "they may stop before, which the range allows for"),
+    ],
+    ids=["measured", "counted", "may-stop"],
+)
+def test_a_plan_says_which_epochs_it_only_counted(epochs, words):
+    text = plan_text({**PLAN, "epochs": epochs}, 120) + "\n"
+    assert ("networks" in text) == (words is not None)
+    assert words is None or words in text
+
+
 def test_a_plan_is_no_run_and_the_run_after_it_says_what_was_predicted(forest_job, capfd):
     assert main(["plan", "forest.py", "--trees", "3"]) == 0
     assert RunStore("runs").list() == []
