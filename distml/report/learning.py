@@ -4,7 +4,6 @@ The one decision: whatever a training reports is drawn, by the names of its metr
 chart, and each score with all parts it was measured on in one of its own.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ _MOST_POINTS = 250
 _FEW = 25
 """Epochs up to which each is a dot."""
 _MOST_SCORES = 4
-_PARTS = {"train": "training", "val": "validation"}
+_PARTS = {"train": "training", "val": "validation", "test": "test"}
 _BESIDE = ("epoch", "lr", "rows_per_s", "seconds")
 """What is no score."""
 
@@ -162,7 +161,8 @@ def _upright(x: float) -> dict[str, Any]:
 
 def _bare(name: str) -> str:
     """The metric without the part of the rows it was measured on."""
-    return re.sub(r"^(train|val|test)_", "", name)
+    part, _, rest = name.partition("_")
+    return rest if part in _PARTS and rest else name
 
 
 def _label(name: str) -> str:

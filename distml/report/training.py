@@ -185,7 +185,7 @@ def _facts(told: Mapping[str, Any]) -> Facts:
         "learning rate": f"{rates[0]:.4g}" if rates and min(rates) == max(rates) else None,
         "device": told.get("device"),
         "precision": told.get("precision"),
-        "workers": told.get("num_workers") or None,
+        "workers": told["num_workers"] if (told.get("num_workers") or 0) > 1 else None,
         "GPU memory at its peak": size(told["peak_gpu_bytes"])
         if told.get("peak_gpu_bytes")
         else None,
