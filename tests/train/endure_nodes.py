@@ -14,6 +14,8 @@ import psutil
 
 folder, mode = Path(sys.argv[1]), sys.argv[2]
 os.environ["RAY_TMPDIR"] = sys.argv[3]
+# A node that comes later has to be of one mind with the cluster.
+os.environ["RAY_AUTH_MODE"] = "disabled"
 
 import ray  # noqa: E402 - reads RAY_TMPDIR
 from ray.cluster_utils import Cluster  # noqa: E402
