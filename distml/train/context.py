@@ -106,7 +106,7 @@ class Train(Known):
             UserError: it is of another architecture, or one of these has no state.
         """
         self._kept.add(kept)
-        found = None if self.checkpoints is None else self.checkpoints.latest()
+        found = None if self.checkpoints is None else self._latest(self.checkpoints)
         if self.checkpoints is None or found is None:
             return False
         state, facts = found
@@ -231,6 +231,16 @@ class Train(Known):
         """Let the last checkpoint get to its place, and pass over what is wrong with it."""
         with contextlib.suppress(Exception):
             self._writer.wait()
+
+    def _latest(self, place: Checkpoints) -> tuple[Any, dict[str, Any]] | None:
+        """The last checkpoint there is for the first worker, who has written it: for all of them.
+
+        If each looked for itself, one that sees another would wait for ever for the others.
+        """
+        found = place.latest() if self.rank == 0 else None
+        known = 0.0 if found is None else found[1]["step"] + 1.0
+        (chosen,) = self.parallel.sum([known])
+        return found if self.rank == 0 or not chosen else place.read(int(chosen) - 1)
 
     def _progress(self) -> tuple[int, int]:
         """What makes a checkpoint another than the last: steps and reports."""

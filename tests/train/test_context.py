@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from distml.errors import UserError
+from distml.errors import DataError, UserError
 from distml.train import context
 from distml.train.batch import MemoryPart
 from distml.train.checkpoint import Checkpoints
@@ -396,3 +396,29 @@ def test_what_is_drawn_in_a_step_is_its_own_for_each_worker_and_step():
         for _ in train.batches(batch_size=2):
             drawn.add(torch.rand(1).item())
     assert len(drawn) == 15
+
+
+class Led(Parallel):
+    """The second of two workers; the first says that it has a checkpoint of step 1."""
+
+    def sum(self, values):
+        return [value + 2.0 for value in values]
+
+
+def test_all_workers_go_on_from_the_checkpoint_that_the_first_has(tmp_path):
+    def second():
+        return made(tmp_path, rank=1, parallel=Led(device=torch.device("cpu"), world_size=2))
+
+    # One that is not to be seen yet is no reason to begin anew, without the others.
+    with pytest.raises(DataError, match="no such checkpoint"):
+        second().resume(seen=Seen())
+    first = made(tmp_path)
+    first.resume(seen=Seen())
+    batches = first.batches(batch_size=2)
+    for _ in range(2):
+        next(batches)
+        first.save(wait=True)
+    assert first.checkpoints.steps() == [1, 2]
+    train = second()
+    assert train.resume(seen=Seen())
+    assert train.position.step == 1
