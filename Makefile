@@ -44,7 +44,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 bench: $(STAMP)
-	@for name in overhead stack bagging growth plan stream; do $(BIN)/python benchmarks/bench_$$name.py || exit 1; done
+	@for name in overhead stack bagging growth plan stream network; do $(BIN)/python benchmarks/bench_$$name.py || exit 1; done
 
 # A fresh environment, so that nothing installed by hand gets in; torch stays at the version the project is built on. A
 # local version such as torch's +cpu is cut off: it names the build of one machine.

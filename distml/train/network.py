@@ -39,7 +39,7 @@ __all__ = ["Network"]
 
 Array = npt.NDArray[Any]
 
-_LIGHT_FLOPS = 1e7
+_LIGHT_FLOPS = 1e8
 """Of the forward pass of a batch: less is done by one thread before another has begun."""
 
 

@@ -92,7 +92,11 @@ class Parallel:
     def _replicated(self, model: nn.Module) -> nn.Module:
         if not any(parameter.requires_grad for parameter in model.parameters()):
             return model
-        return nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
+        # Sent at every step: not for the mean and deviation of the inputs, which never change.
+        moves = any(hasattr(module, "running_mean") for module in model.modules())
+        return nn.parallel.DistributedDataParallel(
+            model, gradient_as_bucket_view=True, broadcast_buffers=moves
+        )
 
     def _sharded(self, model: nn.Module) -> nn.Module:
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard

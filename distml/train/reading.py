@@ -118,6 +118,8 @@ def read_rows(estimator: Any, X: Any) -> Iterator[Rows]:
 def _to_stream(
     estimator: Any, dataset: ShardedDataset, label: Any, *, reset: bool, numeric: bool
 ) -> Given:
+    if label is None:
+        raise UserError("memory_bytes: only a dataset with a target is streamed; leave it out")
     if not isinstance(label, str):
         raise UserError("y: a dataset that is streamed names its column of targets; give a name")
     _, target = _without(dataset.to_table([label]), label)

@@ -95,7 +95,8 @@ def _carried_out(
         except DivergedError as error:
             counters.rolled_back += 1
             work = _or_raise(_changed(work, "with_lower_rate"), error)
-            _say(f"{error}; going on from there with a tenth of the rate")
+            where = "from the beginning" if setup.checkpoints is None else "from there"
+            _say(f"{error}; going on {where} with a tenth of the rate")
         except NodeTakenError as error:
             counters.preempted += 1
             _say(f"{error}; going on from the last checkpoint ({counters})")

@@ -14,7 +14,6 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,6 @@ _ENVIRONMENT = {
 }
 _POLL_S = 0.1
 _RESIZE_EVERY_S = 5.0
-_COLLECTIVE_TIMEOUT = timedelta(minutes=5)
 
 
 class WorkersLostError(DistmlError):

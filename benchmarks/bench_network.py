@@ -1,0 +1,149 @@
+"""A small network on 1,000,000 x 30: rows a second and time to the first step, beside peers.
+
+An MLP of 128 and 64, batches of 1024 rows, one thread a worker. Beside distml in this process and
+on two workers: a bare loop over tensors, torch's own DataLoader, and skorch where it is installed.
+The first epoch is left out of the speed.
+"""
+
+import importlib.util
+import statistics
+import time
+from argparse import Namespace
+from typing import Any
+
+import numpy as np
+import torch
+from measure import Figures, compare, median, table, write
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from distml import session
+from distml.train import MLP, NeuralClassifier
+
+EPOCHS = 4
+CONTENDERS = ["bare", "bare 2048", "distml", "distml 2048", "2 workers", "2 workers 2048", "loader"]
+
+
+def rows(num_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two classes that a linear rule does not part."""
+    random = np.random.default_rng(0)
+    X = random.standard_normal((num_rows, 30), dtype=np.float32)
+    return X, (X[:, 0] * X[:, 1] + X[:, 2] > 0).astype(np.int64)
+
+
+def module() -> nn.Sequential:
+    """The network of all contenders."""
+    layers = [nn.Linear(30, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 2)]
+    return nn.Sequential(*layers)
+
+
+def loop(batches: Any, num_rows: int) -> Figures:
+    """Train on batches as people write it; `batches()` gives those of an epoch."""
+    model = module()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    speeds = []
+    for _ in range(EPOCHS):
+        begun = time.perf_counter()
+        for X, y in batches():
+            loss = cross_entropy(model(X), y)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        speeds.append(num_rows / (time.perf_counter() - begun))
+    return {"rows_per_s": statistics.median(speeds[1:]), "before_s": 0.0}
+
+
+def bare(X: np.ndarray, y: np.ndarray, batch_size: int) -> Figures:
+    """A permutation, and rows picked from tensors."""
+    features, labels = torch.from_numpy(X), torch.from_numpy(y)
+
+    def batches() -> Any:
+        order = torch.randperm(len(X))
+        for start in range(0, len(X), batch_size):
+            chosen = order[start : start + batch_size]
+            yield features[chosen], labels[chosen]
+
+    return loop(batches, len(X))
+
+
+def loader(X: np.ndarray, y: np.ndarray) -> Figures:
+    """The DataLoader of torch over the same tensors, in this process."""
+    data = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+    made = torch.utils.data.DataLoader(data, batch_size=1024, shuffle=True)
+    return loop(lambda: made, len(X))
+
+
+def skorch(X: np.ndarray, y: np.ndarray) -> Figures:
+    """Networks as scikit-learn estimators by skorch."""
+    from skorch import NeuralNetClassifier
+
+    net = NeuralNetClassifier(
+        module(), criterion=nn.CrossEntropyLoss, optimizer=torch.optim.AdamW, batch_size=1024,
+        max_epochs=EPOCHS, train_split=None, iterator_train__shuffle=True, verbose=0,
+    )  # fmt: skip
+    begun = time.perf_counter()
+    net.fit(X, y)
+    seconds = time.perf_counter() - begun
+    return {"rows_per_s": EPOCHS * len(X) / seconds, "before_s": 0.0}
+
+
+def distml(X: np.ndarray, y: np.ndarray, batch_size: int, num_workers: int) -> Figures:
+    """The estimator; what is not spent in epochs comes before the first step or after the last."""
+    network = NeuralClassifier(
+        MLP(hidden=(128, 64)), epochs=EPOCHS, batch_size=batch_size, standardize=False,
+        num_workers=num_workers, cpus_per_worker=1, random_state=0,
+    )  # fmt: skip
+    if num_workers:
+        session.connect(num_workers)
+    begun = time.perf_counter()
+    network.fit(X, y)
+    seconds = time.perf_counter() - begun
+    session.disconnect()
+    epochs = network.history_
+    return {
+        "rows_per_s": statistics.median(epoch["rows_per_s"] for epoch in epochs[1:]),
+        "before_s": seconds - sum(epoch["seconds"] for epoch in epochs),
+    }
+
+
+def measure(contender: str, arguments: Namespace) -> Figures:
+    """Train once."""
+    torch.set_num_threads(1)
+    X, y = rows(arguments.rows)
+    batch_size = 2048 if contender.endswith("2048") else 1024
+    if contender == "loader":
+        return loader(X, y)
+    if contender == "skorch":
+        return skorch(X, y)
+    if contender.startswith("bare"):
+        return bare(X, y, batch_size)
+    return distml(X, y, batch_size, 2 if contender.startswith("2 workers") else 0)
+
+
+def main() -> None:
+    """Print the ratios and write them."""
+    contenders = [*CONTENDERS, *(["skorch"] if importlib.util.find_spec("skorch") else [])]
+    results, arguments = compare(contenders, measure, options={"rows": 1_000_000})
+    speed = {name: median(results, name, "rows_per_s") for name in contenders}
+    before = {name: median(results, name, "before_s") for name in contenders}
+    ratios = {
+        "one_of_bare": speed["distml"] / speed["bare"],
+        "one_of_bare_2048": speed["distml 2048"] / speed["bare 2048"],
+        "two_of_one": speed["2 workers"] / speed["distml"],
+        "two_of_one_2048": speed["2 workers 2048"] / speed["distml 2048"],
+        "one_of_loader": speed["distml"] / speed["loader"],
+        "before_first_step_s": before["distml"],
+        "before_first_step_two_workers_s": before["2 workers"],
+    }
+    if "skorch" in speed:
+        ratios["one_of_skorch"] = speed["distml"] / speed["skorch"]
+    print(f"an MLP of 128 and 64 on {arguments.rows} x 30, one thread a worker")
+    cells = [(name, speed[name], speed[name] / speed["bare"], before[name]) for name in contenders]
+    print(table(("", "rows/s", "of bare", "seconds beside epochs"), cells))
+    for name, value in ratios.items():
+        print(f"{name:34} {value:.3g}")
+    print(write("network", ratios, results, rows=arguments.rows, epochs=EPOCHS))
+
+
+if __name__ == "__main__":
+    main()
