@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -43,6 +44,16 @@ def ray_session() -> Iterator[None]:
 def _ray_for_marked_tests(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("ray") is not None:
         request.getfixturevalue("ray_session")
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """Python's own handlers: Ray, which other tests start, leaves one for SIGTERM that exits."""
+    own = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {signum: signal.signal(signum, handler) for signum, handler in own.items()}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ BOTH = pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=la
 
 
 @pytest.fixture(autouse=True)
-def _handlers_are_put_back():
+def _handlers_are_put_back(own_signals):
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     yield
     after = {signum: signal.getsignal(signum) for signum in before}
