@@ -1,4 +1,4 @@
-"""Networks as members: in their unit, with workers of their own, and what is said where none fit."""
+"""Networks as members: in their unit, with workers of their own, and where none of these fit."""
 
 import subprocess
 import sys
@@ -112,7 +112,7 @@ X, y = make_classification(2000, 10, random_state=0)
 session.connect(num_cpus=2)
 wide = NeuralClassifier(MLP(hidden=(16,)), epochs=2, num_workers=2, random_state=0)
 stack = StackingClassifier(
-    [("wide", wide), ("forest", RandomForestClassifier(20)), ("linear", LogisticRegression(max_iter=1000))],
+    [("wide", wide), ("forest", RandomForestClassifier(20)), ("linear", LogisticRegression())],
     cv=2,
 )
 print(stack.fit(X, y).score(X, y))

@@ -250,7 +250,9 @@ def test_work_that_cannot_ask_for_less_is_not_begun_again(monkeypatch):
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
-def test_a_signal_leaves_a_checkpoint_of_the_last_batch_and_the_rest_is_exact(tmp_path, own_signals, signum):
+def test_a_signal_leaves_a_checkpoint_of_the_last_batch_and_the_rest_is_exact(
+    tmp_path, own_signals, signum
+):
     def body(train, training):
         train.channel = Signalling(train.channel, train, signum)
         return fit_network(train, training)
