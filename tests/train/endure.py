@@ -50,6 +50,7 @@ np.savez(folder / "weights.npz", **network.weights_)
     json.dumps(
         {
             "lost": network.counters_.lost,
+            "preempted": network.counters_.preempted,
             "epochs": [epoch["epoch"] for epoch in network.history_],
             "losses": [epoch["train_loss"] for epoch in network.history_],
             "logs": [event["message"] for event in events if event["kind"] == "log"],

@@ -1,10 +1,12 @@
-"""The fit of `endure.py` over nodes that go and come: `endure_nodes.py FOLDER lose|shrink TEMP`.
+"""The fit of `endure.py` over nodes that go and come: `endure_nodes.py FOLDER MODE TEMP`.
 
-A cluster of a head without CPUs and nodes of one CPU each, on this machine.
+A cluster of a head without CPUs and nodes of one CPU each, on this machine. MODE: `lose` one of
+three nodes without a word, `take` one with notice, or `shrink` to one of two and come back.
 """
 
 import os
 import runpy
+import subprocess
 import sys
 import threading
 import time
@@ -41,19 +43,33 @@ def works(node):
     return any("RayTrainWorker" in title for title in children)
 
 
+def take_away(node_id, notice_s=8):
+    """What a cloud's notice comes to, and the end of the machine after it."""
+    command = [
+        *("ray", "drain-node", "--address", cluster.address, "--node-id", node_id),
+        *("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"),
+        *("--deadline-remaining-seconds", str(notice_s)),
+    ]
+    subprocess.run([str(Path(sys.executable).parent / command[0]), *command[1:]], check=True)
+
+
 def fit(*arguments):
     sys.argv = ["endure.py", str(folder), *arguments]
     runpy.run_path(str(Path(__file__).with_name("endure.py")), run_name="__main__")
 
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-nodes = [cluster.add_node(num_cpus=1) for _ in range(3 if mode == "lose" else 2)]
+nodes = [cluster.add_node(num_cpus=1) for _ in range(2 if mode == "shrink" else 3)]
 os.environ["RAY_ADDRESS"] = cluster.address
 ray.init(address=cluster.address, log_to_driver=False)
-training = threading.Thread(target=fit, args=("2",) if mode == "lose" else ("1", "2"))
+training = threading.Thread(target=fit, args=("1", "2") if mode == "shrink" else ("2",))
 training.start()
 until((folder / "started").exists)
-cluster.remove_node(next(filter(works, nodes)), allow_graceful=False)
+used = next(filter(works, nodes))
+if mode == "take":
+    take_away(used.node_id)
+else:
+    cluster.remove_node(used, allow_graceful=False)
 if mode == "shrink":
     until(lambda: counts()[-1:] == ["1"])
     (folder / "started").unlink()

@@ -189,6 +189,14 @@ def test_workers_of_a_lost_node_are_replaced_on_another(tmp_path, paired):
     assert_same(weights, paired[0])
 
 
+def test_a_node_taken_away_with_notice_is_no_failure(tmp_path):
+    folder = tmp_path / "run"
+    _, facts = on_nodes(folder, "take", LONG="1")
+
+    assert (facts["lost"], facts["preempted"]) == (0, 1)
+    assert facts["epochs"] == list(map(float, range(60)))
+
+
 def test_workers_become_fewer_and_more_as_nodes_go_and_come(tmp_path):
     folder = tmp_path / "run"
     _, alone = end(begin(tmp_path / "alone", 0, LONG="1"), tmp_path / "alone")
