@@ -1,6 +1,8 @@
 """The job files as modules, loaded by path as `distml run` loads them."""
 
 import importlib.util
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +12,9 @@ JOBS = Path(__file__).parents[2] / "jobs"
 
 
 def load(name: str) -> ModuleType:
+    # A job may import another that lies beside it, as it may when `distml run` loads it.
+    if str(JOBS) not in sys.path:
+        sys.path.append(str(JOBS))
     spec = importlib.util.spec_from_file_location(name, JOBS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -31,3 +36,8 @@ def diamonds_job() -> ModuleType:
 @pytest.fixture(scope="session")
 def custom_job() -> ModuleType:
     return load("custom_loop")
+
+
+@pytest.fixture(scope="session")
+def load_job() -> Callable[[str], ModuleType]:
+    return load
