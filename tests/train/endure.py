@@ -18,8 +18,7 @@ from distml.train import MLP, NeuralClassifier
 
 folder, least = Path(sys.argv[1]), int(sys.argv[2])
 workers = (least, int(sys.argv[3])) if len(sys.argv) > 3 else least
-LONG = "LONG" in os.environ
-"""Long enough for nodes to come back while it goes on."""
+EPOCHS = int(os.environ.get("EPOCHS", "25"))
 X, y = make_classification(16_000, 10, random_state=0)
 events = []
 
@@ -34,8 +33,8 @@ def listen(kind, **fields):
 
 
 network = NeuralClassifier(
-    MLP(hidden=(256, 256) if LONG else (32,), dropout=0.2),
-    epochs=60 if LONG else 8,
+    MLP(hidden=(256, 256), dropout=0.2),
+    epochs=EPOCHS,
     batch_size=128,
     num_workers=workers,
     cpus_per_worker=1,

@@ -191,7 +191,7 @@ def test_workers_of_a_lost_node_are_replaced_on_another(tmp_path, paired):
 
 def test_a_node_taken_away_with_notice_is_no_failure(tmp_path):
     folder = tmp_path / "run"
-    _, facts = on_nodes(folder, "take", LONG="1")
+    _, facts = on_nodes(folder, "take", EPOCHS="60")
 
     assert (facts["lost"], facts["preempted"]) == (0, 1)
     assert facts["epochs"] == list(map(float, range(60)))
@@ -199,9 +199,9 @@ def test_a_node_taken_away_with_notice_is_no_failure(tmp_path):
 
 def test_workers_become_fewer_and_more_as_nodes_go_and_come(tmp_path):
     folder = tmp_path / "run"
-    _, alone = end(begin(tmp_path / "alone", 0, LONG="1"), tmp_path / "alone")
+    _, alone = end(begin(tmp_path / "alone", 0, EPOCHS="60"), tmp_path / "alone")
 
-    _, facts = on_nodes(folder, "shrink", LONG="1")
+    _, facts = on_nodes(folder, "shrink", EPOCHS="60")
     counts = [key for key, _ in itertools.groupby((folder / "workers").read_text().split())]
 
     assert counts == ["2", "1", "2"]
