@@ -95,7 +95,7 @@ class Parallel:
         # Sent at every step: not for the mean and deviation of the inputs, which never change.
         moves = any(hasattr(module, "running_mean") for module in model.modules())
         return nn.parallel.DistributedDataParallel(
-            model, gradient_as_bucket_view=True, broadcast_buffers=moves
+            model, gradient_as_bucket_view=True, forward_sync_buffers=moves
         )
 
     def _sharded(self, model: nn.Module) -> nn.Module:
