@@ -1,0 +1,112 @@
+"""The seam of a search: who proposes configurations, who stops them, and what both are told.
+
+The one decision: the clock of a search is the order of turns. One turn is one step of one trial, and
+proposers and deciders are told of turns in an order that does not depend on how long a fit took. So
+a seeded search ends with the same configuration on any number of CPUs, and after a kill.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+__all__ = [
+    "GO_ON",
+    "PAUSE",
+    "STOP",
+    "Config",
+    "Decider",
+    "Decision",
+    "Exploit",
+    "NeverStops",
+    "Proposer",
+    "Verdict",
+]
+
+Config = Mapping[str, Any]
+"""One point of a search: parameter → value."""
+
+
+class Verdict(Enum):
+    """What becomes of a trial after a step."""
+
+    GO_ON = "go on"
+    STOP = "stop"
+    PAUSE = "pause"
+    """Wait until `Decider.resume` names it."""
+
+
+GO_ON, STOP, PAUSE = Verdict.GO_ON, Verdict.STOP, Verdict.PAUSE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exploit:
+    """Go on from where another trial stands, with another configuration."""
+
+    donor: int
+    """The trial whose learners are taken over, as they were after its latest step."""
+    config: Config
+    """What the trial goes on with; parameters that are not in it stay as they are."""
+
+
+Decision = Verdict | Exploit
+
+
+class Proposer(Protocol):
+    """Proposes configurations. Used by one thread, in the order of turns."""
+
+    looks_at_results: bool
+    """Whether what it proposes depends on what it is told. `False`: all may be asked at once."""
+
+    def suggest(self, trial: int) -> Config | None:
+        """The configuration of a trial; called for trial 0, 1, 2, … in this order.
+
+        Returns:
+            `None`: there is nothing more to propose as long as no running trial ends.
+        """
+
+    def tell(self, trial: int, step: int, value: float) -> None:
+        """Learn an intermediate score, as the user sees it.
+
+        Args:
+            trial: Which.
+            step: How far it is: amount of the resource so far, or without one, folds done.
+            value: Mean score over the folds. Which direction is better, the proposer knows.
+        """
+
+    def end(self, trial: int, value: float | None) -> None:
+        """Learn the last score of a trial that ended or was stopped; `None`: it failed."""
+
+
+class Decider(Protocol):
+    """Decides after each step whether a trial goes on. Used by one thread, in the order of turns."""
+
+    def add(self, trial: int, config: Config) -> None:
+        """A trial begins."""
+
+    def decide(self, trial: int, step: int, value: float) -> Decision:
+        """What becomes of the trial; arguments as of `Proposer.tell`."""
+
+    def resume(self) -> Sequence[int]:
+        """Paused trials that go on now, each named once; empty where none does."""
+
+    def end(self, trial: int, value: float | None) -> None:
+        """A trial ended by itself or failed (`None`); not called for one that `decide` stopped."""
+
+
+class NeverStops:
+    """The decider of a search without a scheduler."""
+
+    def add(self, trial: int, config: Config) -> None:
+        """See `Decider`."""
+
+    def decide(self, trial: int, step: int, value: float) -> Decision:
+        """See `Decider`."""
+        return GO_ON
+
+    def resume(self) -> Sequence[int]:
+        """See `Decider`."""
+        return ()
+
+    def end(self, trial: int, value: float | None) -> None:
+        """See `Decider`."""
