@@ -1,6 +1,6 @@
 """From a user's module to the network that is trained, and whether it takes the data at all."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -28,8 +28,17 @@ def build_network(module: Any, shape: Shape, scales: Mapping[Any, Any]) -> nn.Mo
     return Residual(network)
 
 
-def try_out(network: nn.Module, sample: Mapping[str, torch.Tensor]) -> float:
+def try_out(
+    network: nn.Module,
+    sample: Mapping[str, torch.Tensor],
+    call: Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None = None,
+) -> float:
     """Find out what does not fit before anything is started.
+
+    Args:
+        network: the network.
+        sample: a few rows.
+        call: what is asked of it; `None`: its `forward`.
 
     Returns:
         Floating-point operations that the forward pass takes for a row.
@@ -41,7 +50,7 @@ def try_out(network: nn.Module, sample: Mapping[str, torch.Tensor]) -> float:
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         try:
-            network(sample)
+            (call or network)(sample)
         except RuntimeError as error:
             said = " ".join(str(error).split())
             raise UserError(

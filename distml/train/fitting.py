@@ -18,7 +18,13 @@ from torch import nn
 from distml.errors import UserError
 from distml.train.batch import Batch
 from distml.train.context import Train
-from distml.train.optimize import freeze_weights, make_optimizer, make_scheduler, weight_groups
+from distml.train.optimize import (
+    freeze_weights,
+    make_optimizer,
+    make_scheduler,
+    set_to_train,
+    weight_groups,
+)
 from distml.train.parallel import are_finite, bare
 from distml.train.state import to_cpu
 from distml.train.telling import Telling, device_name
@@ -119,7 +125,7 @@ class _Loop:
         """Train on every batch that is left of the epoch, validate, report."""
         train, course = self._train, self._course
         begun = time.perf_counter() - course.seconds
-        self._model.train()
+        set_to_train(self._model)
         for batch in train.batches("train", batch_size=self._training.batch_size):
             self._step(batch)
             if train.position.step % _LOOK_EVERY == 0:
@@ -266,7 +272,7 @@ class _Loop:
                 outputs = model(batch)
                 if batch.num_rows:
                     sums += objective.sums(outputs.float(), batch)
-        model.train()
+        set_to_train(model)
         added = train.parallel.sum(sums.tolist())
         return objective.metrics(added, "val", self._training.num_outputs)
 

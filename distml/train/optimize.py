@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import lr_scheduler
 
 from distml.errors import UserError
 
-__all__ = ["freeze_weights", "make_optimizer", "make_scheduler", "weight_groups"]
+__all__ = ["freeze_weights", "make_optimizer", "make_scheduler", "set_to_train", "weight_groups"]
 
 _OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -158,6 +159,23 @@ def freeze_weights(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     if names and not any(parameter.requires_grad for parameter in model.parameters()):
         raise UserError(f"freeze: {list(patterns)} freezes all weights; leave some to learn")
     return frozen
+
+
+def set_to_train(model: nn.Module) -> None:
+    """Set a network to training, but for what is frozen of it.
+
+    A layer that normalises by batches learns its running statistics without a gradient; where all
+    its weights are frozen, it keeps the statistics too, and normalises by them.
+
+    Args:
+        model: the network, with or without its wrapper.
+    """
+    model.train()
+    for layer in model.modules():
+        if isinstance(layer, _BatchNorm):
+            own = list(layer.parameters(recurse=False))
+            if own and not any(parameter.requires_grad for parameter in own):
+                layer.eval()
 
 
 def weight_groups(

@@ -16,8 +16,6 @@ from distml.errors import DataError, UserError
 
 __all__ = ["Transfer", "check_same", "match_weights", "read_weights"]
 
-_PREFIXES = ("module.", "model.", "")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer:
@@ -166,10 +164,10 @@ def _tensors(weights: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def _bare(name: str) -> str:
-    for prefix in _PREFIXES:
-        if prefix and name.startswith(prefix):
-            return name[len(prefix) :]
-    return name
+    # What has no label stands in two wrappers of ours.
+    while name.startswith("module."):
+        name = name.removeprefix("module.")
+    return name.removeprefix("model.")
 
 
 def _some(names: Mapping[str, Any]) -> str:

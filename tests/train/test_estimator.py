@@ -331,6 +331,40 @@ def test_a_frozen_body_stays_as_it_was_given_and_the_head_learns():
     assert not any(np.array_equal(network.weights_[n], source.weights_[n]) for n in head)
 
 
+def test_frozen_normalisation_keeps_its_statistics():
+    module = MLP((16, 8), norm="batch")
+    source = fitted(NeuralClassifier(module, **FULL))
+    network = NeuralClassifier(module, **FULL, init_from=source, freeze="body")
+    X, y = some_rows(seed=5)
+    network.fit(3 * X, y)
+    kept = [name for name in network.weights_ if "running_" in name]
+    assert kept
+    assert all(np.array_equal(network.weights_[n], source.weights_[n]) for n in kept)
+
+
+class Halves(torch.nn.Module):
+    """Features of a row: as many as there are outputs, were it a whole network."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 2)
+
+    def forward(self, numbers):
+        return self.layer(numbers)
+
+
+def test_a_network_without_a_way_back_gives_features_as_it_is():
+    X, _ = some_rows()
+    given = Halves()
+    options = {"standardize": False, "random_state": 0, "init_from": given.state_dict()}
+    network = NeuralTransformer(Halves, epochs=0, **options).fit(X)
+    with torch.inference_mode():
+        expected = given(torch.from_numpy(X)).numpy()
+    assert np.allclose(network.transform(X), expected, atol=1e-6)
+    with pytest.raises(UserError, match="autoencoder gives its input back"):
+        NeuralTransformer(Halves, epochs=1, **options).fit(X)
+
+
 def test_weights_come_from_a_file_and_from_a_state_dict(tmp_path):
     source = fitted()
     tensors = {name: torch.from_numpy(weight) for name, weight in source.weights_.items()}

@@ -130,8 +130,8 @@ def test_equal_names_and_shapes_are_taken_and_the_rest_is_said():
     )
 
 
-@pytest.mark.parametrize("given_prefix", ["", "module.", "model."])
-@pytest.mark.parametrize("wanted_prefix", ["", "module.", "model."])
+@pytest.mark.parametrize("given_prefix", ["", "module.", "model.", "module.module."])
+@pytest.mark.parametrize("wanted_prefix", ["", "module.", "model.", "module.module."])
 def test_a_wrappers_prefix_does_not_count(given_prefix, wanted_prefix):
     given_weights = {f"{given_prefix}{name}": weight for name, weight in BODY.items()}
     wanted = {f"{wanted_prefix}{name}": weight for name, weight in BODY.items()}
