@@ -1,8 +1,8 @@
 """The seam of a search: who proposes configurations, who stops them, and what both are told.
 
-The one decision: the clock of a search is the order of turns. One turn is one step of one trial, and
-proposers and deciders are told of turns in an order that does not depend on how long a fit took. So
-a seeded search ends with the same configuration on any number of CPUs, and after a kill.
+The one decision: the clock of a search is the order of turns. One turn is one step of one trial,
+and proposers and deciders are told of turns in an order that does not depend on how long a fit
+took. So a seeded search ends with the same configuration on any number of CPUs, and after a kill.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,9 @@ class Exploit:
     """Go on from where another trial stands, with another configuration."""
 
     donor: int
-    """The trial whose learners are taken over, as they were after its latest step."""
+    """The trial whose learners are taken over; it may be the trial itself."""
+    step: int
+    """As they were after this step of the donor; the trial counts on from there."""
     config: Config
     """What the trial goes on with; parameters that are not in it stay as they are."""
 
@@ -66,7 +68,7 @@ class Proposer(Protocol):
         """
 
     def tell(self, trial: int, step: int, value: float) -> None:
-        """Learn an intermediate score, as the user sees it.
+        """Learn an intermediate score, as the user sees it; after `Decider.decide` of the turn.
 
         Args:
             trial: Which.
@@ -79,16 +81,29 @@ class Proposer(Protocol):
 
 
 class Decider(Protocol):
-    """Decides after each step whether a trial goes on. Used by one thread, in the order of turns."""
+    """Decides after each step if a trial goes on. Used by one thread, in the order of turns."""
 
-    def add(self, trial: int, config: Config) -> None:
-        """A trial begins."""
+    side_by_side: bool
+    """Whether it compares a population: all trials begin at once and take turns. Such a decider
+    goes with proposers that do not look at results."""
+
+    def add(self, trial: int, config: Config) -> Config:
+        """A trial begins.
+
+        Returns:
+            What it begins with: the configuration, and parameters that the decider draws itself.
+        """
 
     def decide(self, trial: int, step: int, value: float) -> Decision:
-        """What becomes of the trial; arguments as of `Proposer.tell`."""
+        """What becomes of the trial after a step, its last one too; arguments as of `tell`."""
 
-    def resume(self) -> Sequence[int]:
-        """Paused trials that go on now, each named once; empty where none does."""
+    def resume(self, *, waiting: bool) -> Sequence[int]:
+        """Paused trials that go on now, each named once; empty where none does.
+
+        Args:
+            waiting: No trial runs and none can begin. A decider that holds trials until others
+                come has to let some go; those it does not name then were stopped.
+        """
 
     def end(self, trial: int, value: float | None) -> None:
         """A trial ended by itself or failed (`None`); not called for one that `decide` stopped."""
@@ -97,14 +112,17 @@ class Decider(Protocol):
 class NeverStops:
     """The decider of a search without a scheduler."""
 
-    def add(self, trial: int, config: Config) -> None:
+    side_by_side = False
+
+    def add(self, trial: int, config: Config) -> Config:
         """See `Decider`."""
+        return config
 
     def decide(self, trial: int, step: int, value: float) -> Decision:
         """See `Decider`."""
         return GO_ON
 
-    def resume(self) -> Sequence[int]:
+    def resume(self, *, waiting: bool) -> Sequence[int]:
         """See `Decider`."""
         return ()
 
