@@ -31,6 +31,8 @@ LAYERS: dict[str, set[str]] = {
     "fit": {"data", "errors", "job", "runs", "spread"},
     "ensemble": {"data", "errors", "job", "runs", "session"},
     "train": {"data", "errors", "job", "runs", "session", "signals"},
+    # Its trials are units of the ensembles' graph, which knows nothing of searches.
+    "tune": {"data", "ensemble", "errors", "job", "runs", "session"},
     "launch": {"errors", "job", "runs"},
     "predict": {"data", "errors", "job", "runs", "spread"},
     "start": {"errors", "job", "jobfile", "machine", "runs"},
@@ -89,6 +91,7 @@ LIBRARIES: dict[str, set[str]] = {
     | {"cloudpickle", "joblib", "psutil", "ray", "rich", "threadpoolctl", "xgboost"},
     "train": _NUMERIC
     | {"cloudpickle", "ray", "safetensors", "sentencepiece", "threadpoolctl", "torch"},
+    "tune": _NUMERIC | {"cloudpickle", "ray", "threadpoolctl"},
     "launch": {"psutil"},
     "predict": {"pyarrow", "threadpoolctl"},
     "driver": {"ray"},

@@ -1,3 +1,3 @@
-"""Search for hyper-parameters: over an estimator, every fold of every trial a unit."""
+"""Search for hyper-parameters: every fold of every trial a unit of the flat graph."""
 
 __all__: list[str] = []

@@ -5,6 +5,7 @@ and proposers and deciders are told of turns in an order that does not depend on
 took. So a seeded search ends with the same configuration on any number of CPUs, and after a kill.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -111,6 +112,12 @@ class Decider(Protocol):
 
 class NeverStops:
     """The decider of a search without a scheduler."""
+
+    compares_all = False
+
+    def next_step(self, trial: int, step: int) -> int:
+        """See `Decider`."""
+        return sys.maxsize
 
     side_by_side = False
 
