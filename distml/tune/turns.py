@@ -95,6 +95,18 @@ class Decider(Protocol):
             What it begins with: the configuration, and parameters that the decider draws itself.
         """
 
+    def next_step(self, trial: int, step: int) -> int:
+        """The step at which it next has something to decide about the trial.
+
+        Args:
+            trial: Which.
+            step: How far it is; 0 at its beginning.
+
+        Returns:
+            More than `step`; what is beyond the largest step is taken as that. Halving says its
+            next rung, so that a trial is not interrupted where nothing is decided.
+        """
+
     def decide(self, trial: int, step: int, value: float) -> Decision:
         """What becomes of the trial after a step, its last one too; arguments as of `tell`."""
 
@@ -113,17 +125,15 @@ class Decider(Protocol):
 class NeverStops:
     """The decider of a search without a scheduler."""
 
-    compares_all = False
-
-    def next_step(self, trial: int, step: int) -> int:
-        """See `Decider`."""
-        return sys.maxsize
-
     side_by_side = False
 
     def add(self, trial: int, config: Config) -> Config:
         """See `Decider`."""
         return config
+
+    def next_step(self, trial: int, step: int) -> int:
+        """See `Decider`."""
+        return sys.maxsize
 
     def decide(self, trial: int, step: int, value: float) -> Decision:
         """See `Decider`."""
