@@ -90,7 +90,7 @@ LIBRARIES: dict[str, set[str]] = {
     "ensemble": _NUMERIC
     | {"cloudpickle", "joblib", "psutil", "ray", "rich", "threadpoolctl", "xgboost"},
     "train": _NUMERIC
-    | {"cloudpickle", "ray", "safetensors", "sentencepiece", "threadpoolctl", "torch"},
+    | {"cloudpickle", "keras", "ray", "safetensors", "sentencepiece", "threadpoolctl", "torch"},
     "tune": _NUMERIC | {"cloudpickle", "ray", "threadpoolctl"},
     "launch": {"psutil"},
     "predict": {"pyarrow", "threadpoolctl"},

@@ -9,11 +9,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from distml.errors import UserError
 from distml.train.modules.given import as_builder
+from distml.train.modules.of_keras import KerasNetwork
 from distml.train.residual import Residual
 from distml.train.shape import Shape
 from distml.train.wiring import Wired
 
-__all__ = ["build_network", "try_out"]
+__all__ = ["build_network", "check_strategy", "try_out"]
 
 
 def build_network(module: Any, shape: Shape, scales: Mapping[Any, Any]) -> nn.Module:
@@ -26,6 +27,16 @@ def build_network(module: Any, shape: Shape, scales: Mapping[Any, Any]) -> nn.Mo
     if shape.num_outputs:
         return network
     return Residual(network)
+
+
+def check_strategy(network: nn.Module, strategy: str) -> None:
+    """Refuse to cut a network into parts that holds its weights elsewhere, too.
+
+    Raises:
+        UserError: it does.
+    """
+    if strategy == "fsdp" and any(isinstance(part, KerasNetwork) for part in network.modules()):
+        raise UserError("strategy='fsdp': a network of Keras has its weights whole; use 'ddp'")
 
 
 def try_out(

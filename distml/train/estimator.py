@@ -36,7 +36,8 @@ class NeuralClassifier(ClassifierMixin, Network):
     Args:
         module: `MLP(...)`, `CNN`, `RNN`, `Transformer`, or any `torch.nn.Module`: an instance (it
             is copied), a class, or a function of any of `num_features`, `num_outputs` and `shape`.
-            Its outputs are one logit for each class. `None`: `MLP()`.
+            Its outputs are one logit for each class. Networks of Keras 3 are such modules where the
+            environment says `KERAS_BACKEND=torch`. `None`: `MLP()`.
         epochs: passes over the rows.
         batch_size: rows of an optimizer step, over all workers; `"auto"`: up to 1024, fewer for
             small data.

@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from distml.train.building import build_network, try_out
+from distml.train.building import build_network, check_strategy, try_out
 from distml.train.checkpoint import Checkpoints
 from distml.train.fitting import fit_network
 from distml.train.inputs import Inputs
@@ -256,6 +256,7 @@ class Network(BaseEstimator):
         """The weights to begin with, and the work of a row: the network is tried on two."""
         with torch.random.fork_rng(devices=[]):
             network: Any = build()
+        check_strategy(network, self.strategy)
         # As it is, one that gives features need not give its input back.
         as_it_is = self.epochs == 0 and not data.shape.num_outputs
         row_flops = try_out(network, data.sample, network.encode if as_it_is else None)

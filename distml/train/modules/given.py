@@ -2,7 +2,7 @@
 
 Taken are our own descriptions, modules of any kind (copied, so that fitting twice begins twice from
 the same weights), and classes or functions that make one, which are given what they ask for by
-name: `num_features`, `num_outputs`, `shape`.
+name: `num_features`, `num_outputs`, `shape`. Networks of Keras are modules, too.
 """
 
 import copy
@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from distml.errors import UserError
+from distml.train.modules.of_keras import as_module, build_by_itself
 from distml.train.modules.spec import Spec
 from distml.train.shape import Shape
 
@@ -51,11 +52,13 @@ def name_of(module: Any) -> str:
 
 
 def _copied(module: nn.Module, shape: Shape) -> nn.Module:
-    return copy.deepcopy(module)
+    copied: nn.Module = build_by_itself(lambda: as_module(copy.deepcopy(module), shape))
+    return copied
 
 
 def _made(factory: Callable[..., Any], shape: Shape) -> nn.Module:
-    module = factory(**_arguments(factory, shape))
+    arguments = _arguments(factory, shape)
+    module = build_by_itself(lambda: as_module(factory(**arguments), shape))
     if not isinstance(module, nn.Module):
         raise UserError(
             f"module={name_of(factory)} made a {type(module).__name__}; it has to return an "
