@@ -15,6 +15,7 @@ from torch import distributed as dist
 from torch import nn
 
 from distml.errors import UserError
+from distml.train.exchange import Exchange, mean_gradients
 from distml.train.momenta import begin_with_momenta, check_kind, load_momenta, momenta
 
 __all__ = [
@@ -78,6 +79,8 @@ class Parallel:
     """What the forward pass computes in; weights and optimizer stay in fp32."""
     compile: bool = False
     """Compile the model by `torch.compile`."""
+    exchange: Exchange | None = None
+    """Adds up what is small, of workers that compute on CPUs."""
 
     def __post_init__(self) -> None:
         check_precision(self.precision, self.device)
@@ -94,9 +97,12 @@ class Parallel:
             return model
         # Sent at every step: not for the mean and deviation of the inputs, which never change.
         moves = any(hasattr(module, "running_mean") for module in model.modules())
-        return nn.parallel.DistributedDataParallel(
+        replica = nn.parallel.DistributedDataParallel(
             model, gradient_as_bucket_view=True, forward_sync_buffers=moves
         )
+        if self.exchange is not None:
+            replica.register_comm_hook(self.exchange, mean_gradients)
+        return replica
 
     def _sharded(self, model: nn.Module) -> nn.Module:
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard

@@ -14,6 +14,7 @@ from torch import distributed as dist
 from distml import session
 from distml.errors import DistmlError
 from distml.train.context import Train
+from distml.train.exchange import Exchange
 from distml.train.mailbox import MailboxChannel
 from distml.train.parallel import Parallel, choose_device
 from distml.train.position import Best
@@ -57,8 +58,10 @@ def run_worker(config: Mapping[str, Any]) -> Any:
     torch.set_num_threads(setup.workers.cpus_per_worker or 1)
     try:
         device = choose_device(setup.workers.gpus_per_worker or 0)
+        exchange = None
         if world_size > 1:
             _join(rank, world_size, setup)
+            exchange = Exchange(_own_address()) if device.type == "cpu" else None
         train = Train(
             parts=ray.get(order.parts),
             seed=setup.seed,
@@ -68,6 +71,7 @@ def run_worker(config: Mapping[str, Any]) -> Any:
                 strategy=setup.strategy,
                 precision=setup.precision,
                 compile=setup.compile,
+                exchange=exchange,
             ),
             rank=rank,
             channel=channel,
