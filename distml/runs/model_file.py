@@ -97,7 +97,7 @@ def load_estimator(stored: str, content: bytes, *, trust: bool = False) -> Any:
     if stored != "skops":
         raise UserError(
             f"it is stored as a {stored}, which can run any code when it is loaded; "
-            "if you trust where it comes from, use load(..., trust=True)"
+            "if you trust where it comes from, say trust=True (--trust in a command)"
         )
     skops = own_skops()
     try:
@@ -108,7 +108,7 @@ def load_estimator(stored: str, content: bytes, *, trust: bool = False) -> Any:
     if strangers and not trust:
         raise UserError(
             f"it holds {', '.join(strangers[:3])}, of which distml does not know what they do; "
-            "if you trust where it comes from, use load(..., trust=True)"
+            "if you trust where it comes from, say trust=True (--trust in a command)"
         )
     try:
         estimator = skops.loads(content, trusted=found)

@@ -329,7 +329,7 @@ def test_what_skops_cannot_hold_is_a_marked_pickle_that_wants_trust(tmp_path: Pa
     manifest = save_model(tmp_path, model)
     assert manifest["parts"]["estimator"] == {"file": "estimator.pickle", "stored": "pickle"}
     with pytest.raises(
-        UserError, match=r"estimator\.pickle: it is stored as a pickle, .*trust=True"
+        UserError, match=r"estimator\.pickle: it is stored as a pickle, .*trust=True \(--trust"
     ):
         load(tmp_path)
     back = load(tmp_path, trust=True)
