@@ -86,7 +86,7 @@ LIBRARIES: dict[str, set[str]] = {
     "spread": {"joblib", "ray", "threadpoolctl"},
     "logfile": set(),
     "terminal": {"rich"},
-    "fit": _NUMERIC | {"threadpoolctl"},
+    "fit": _NUMERIC | {"cloudpickle", "threadpoolctl"},
     "ensemble": _NUMERIC
     | {"cloudpickle", "joblib", "psutil", "ray", "rich", "threadpoolctl", "xgboost"},
     "train": _NUMERIC

@@ -1,11 +1,13 @@
 """The result table: the model, its members and its baselines, each on every test set."""
 
+import contextlib
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pyarrow as pa
 from sklearn.base import BaseEstimator
@@ -128,12 +130,13 @@ def named_apart(entries: Iterable[Entry]) -> list[Entry]:
 
 def size_bytes(model: BaseEstimator) -> int | None:
     """Bytes of a fitted model as a pickle, which is never held; `None` if it cannot be pickled."""
-    count = _Count()
-    try:
-        pickle.dump(model, count, protocol=5)
-    except (pickle.PicklingError, TypeError, AttributeError, ValueError):
-        return None
-    return count.num_bytes
+    # What a job file defines is in no module: it goes into the pickle itself.
+    for dump in (pickle.dump, cloudpickle.dump):
+        count = _Count()
+        with contextlib.suppress(pickle.PicklingError, TypeError, AttributeError, ValueError):
+            dump(model, count, protocol=5)
+            return count.num_bytes
+    return None
 
 
 class _Count:

@@ -1,6 +1,7 @@
 """Predictions in the place of models: blocks change nothing, and scorers cannot tell."""
 
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 from distml.fit.evaluate import decisive_methods, score
 from distml.fit.leaderboard import Entry, named_apart, size_bytes
 from distml.fit.predictions import blocks, predict_blocks
+from distml.jobfile import load
 
 X = np.random.default_rng(0).normal(size=(100, 3))
 Y = (X[:, 0] + X[:, 1] > 0).astype(int)
@@ -106,5 +108,17 @@ def test_a_baseline_gives_way_to_a_member_of_the_same_name():
 def test_a_models_size_is_that_of_its_pickle():
     model = DecisionTreeClassifier().fit(X, Y)
     assert size_bytes(model) == len(pickle.dumps(model, protocol=5))
-    model.callback = lambda: None
+    model.lock = threading.Lock()
     assert size_bytes(model) is None
+
+
+def test_a_model_of_a_job_file_has_a_size_as_well(tmp_path):
+    job_file = tmp_path / "job.py"
+    job_file.write_text(
+        "import distml\n"
+        "from sklearn.linear_model import LinearRegression\n\n"
+        "class Mine(LinearRegression):\n    def run(self, context):\n        pass\n\n"
+        "def job() -> distml.Job:\n    return distml.Job(task=Mine())\n"
+    )
+    model = load(job_file).build({}).task.fit(X, Y)
+    assert size_bytes(model) > 200
