@@ -51,6 +51,7 @@ class Keys:
             classes=fold and fold.num_classes,
             draw=draw,
             versions=_versions(),
+            **self._own_parts(unit),
         )
         self._seen[content] += 1
         return unit_key(content=content, occurrence=self._seen[content])
@@ -63,6 +64,12 @@ class Keys:
             return replace(self._units.get(key), cached=True)
         except KeyError:
             return None
+
+    def _own_parts(self, unit: Unit) -> dict[str, Any]:
+        if unit.own is None:
+            return {}
+        params = {name: self._digest(value) for name, value in unit.own_params.items()}
+        return {"own": [type(unit.own).__name__, unit.own.content()], "own_params": params}
 
     def _digest(self, array: Any) -> str:
         # The array is held beside its digest so that its id is not given to another one meanwhile.

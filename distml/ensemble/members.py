@@ -9,7 +9,7 @@ wherever and in whatever order units run.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -20,7 +20,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params, _num_samples, has_fit_parameter
 
-__all__ = ["Bootstrap", "OutOfFold", "Unit", "View", "fit_member"]
+__all__ = ["Bootstrap", "OutOfFold", "OwnWork", "Unit", "View", "fit_member"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +47,8 @@ class View:
 
     def select(self, positions: np.ndarray) -> "View":
         """The view of the rows at `positions`; integer array of shape (n,)."""
-        return replace(self, y=_safe_indexing(self.y, positions), rows=self.at(positions))
+        y = None if self.y is None else _safe_indexing(self.y, positions)
+        return replace(self, y=y, rows=self.at(positions))
 
     def matrix(self, estimator: BaseEstimator | None = None) -> Any:
         """`X` as the estimator shall see it; a copy only where rows or columns are chosen."""
@@ -119,15 +120,17 @@ class OutOfFold:
     """Classes in the whole view, one number per output; a fold that lacks some still gets their
     columns. `None` where the prediction has no column per class."""
 
+    def test_matrix(self, fitted: BaseEstimator, view: View) -> Any:
+        """The test rows as the fitted member shall see them."""
+        X = _safe_split(fitted, view.X, None, view.at(self.test), view.at(self.train))[0]
+        return X if view.columns is None else X[:, view.columns]
+
     def predict(self, fitted: BaseEstimator, view: View) -> Any:
         """What the fitted member says of the test rows, with a column for every class.
 
         The order of columns is that of scikit-learn's `cross_val_predict`.
         """
-        X = _safe_split(fitted, view.X, None, view.at(self.test), view.at(self.train))[0]
-        predictions = getattr(fitted, self.method)(
-            X if view.columns is None else X[:, view.columns]
-        )
+        predictions = getattr(fitted, self.method)(self.test_matrix(fitted, view))
         if self.num_classes is None:
             return predictions
         if isinstance(predictions, list):
@@ -136,6 +139,16 @@ class OutOfFold:
         # A label indicator matrix has one column per output.
         columns = self.num_classes[0] if len(self.num_classes) == 1 else len(self.num_classes)
         return _enforce_prediction_order(fitted.classes_, predictions, columns, self.method)
+
+
+class OwnWork(Protocol):
+    """What a layer above does with the rows of a unit, where that is more than to fit on them."""
+
+    def carry_out(self, unit: "Unit") -> Any:
+        """The unit's value; what it raises becomes the unit's error."""
+
+    def content(self) -> Any:
+        """What of it determines the value, for the unit's key."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -158,6 +171,10 @@ class Unit:
     """Learn from a part of the rows, give back the prediction of the others."""
     fitted: bool = False
     """The estimator is fitted already: only predict."""
+    own: OwnWork | None = None
+    """Do this instead. An ensemble is fitted to the training data first, by its own plan."""
+    own_params: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of that; arrays with a value per row are aligned to the view."""
     kind: str = ""
     """Units of one kind cost alike; the member's name where it is empty."""
     announce: tuple[str, str] | None = None
@@ -187,11 +204,14 @@ def fit_member(unit: Unit) -> Any:
     """Carry a unit out.
 
     Returns:
-        The fitted estimator, or the out-of-fold prediction if the unit asks for one.
+        The fitted estimator, or the out-of-fold prediction if the unit asks for one, or what work
+        of its own gives.
 
     Raises:
         Exception: whatever the member's `fit` or `predict` raises.
     """
+    if unit.own is not None:
+        return unit.own.carry_out(unit)
     if not unit.fitted:
         _fit(unit)
     fitted = unit.estimator

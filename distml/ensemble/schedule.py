@@ -2,9 +2,10 @@
 
 A plan is a generator. It yields the units it can have fitted now and is sent their outcomes; a
 stack yields all its folds and its members on all rows at once, and the final estimator when those
-are there. Where a unit's estimator is itself an ensemble, the schedule asks it for its plan instead
-of handing it to a worker. Only leaves ever take a CPU, so nothing can wait for a CPU that its own
-parent holds, on one CPU either.
+are there. A search yields a stream: it hears of each unit by itself, and adds others. Where a
+unit's estimator is itself an ensemble, the schedule asks it for its plan instead of handing it to a
+worker. Only leaves ever take a CPU, so nothing can wait for a CPU that its own parent holds, on one
+CPU either.
 
 Order: longest first, by `Costs`. Width: one CPU a unit, and idle CPUs to units that can use threads
 when fewer units wait than CPUs are idle. A unit whose fit has workers of its own begins when all
@@ -13,8 +14,9 @@ once; a worker that dies is tried again with half as many beside it.
 """
 
 import logging
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -23,65 +25,16 @@ from distml.ensemble.cost import Costs, cpus_of_workers, max_cpus, max_threads
 from distml.ensemble.execute import Executor
 from distml.ensemble.keys import Keys
 from distml.ensemble.members import Unit
+from distml.ensemble.tickets import Arrival, Node, Plan, Stream, Ticket
 from distml.ensemble.worker import Outcome, WorkerLostError
-from distml.errors import StorageError, UserError
+from distml.errors import StorageError
 from distml.runs.events import emit
 
-__all__ = ["Plan", "Schedule"]
+__all__ = ["Arrival", "Plan", "Schedule", "Stream"]
 
 logger = logging.getLogger(__name__)
 
-Plan = Generator[Sequence[Unit], Sequence[Outcome], None]
-"""Yields units, is sent their outcomes in the same order, and ends when its ensemble is fitted."""
-
 _MAX_ATTEMPTS = 4
-
-
-@dataclass(slots=True, eq=False)
-class _Node:
-    """A plan that is being carried out."""
-
-    ensemble: BaseEstimator
-    plan: Plan
-    parent: "_Ticket | None" = None
-    """The unit of the surrounding plan that it stands for."""
-    outcomes: list[Outcome | None] = field(default_factory=list)
-    missing: int = 0
-    cpus_in_use: int = 0
-    seconds: float = 0.0
-
-    def line(self) -> list["_Node"]:
-        """This node and those around it."""
-        return [self] if self.parent is None else [self, *self.parent.node.line()]
-
-
-@dataclass(slots=True, eq=False)
-class _Ticket:
-    """A unit on its way through the schedule."""
-
-    unit: Unit
-    node: _Node
-    slot: int
-    """Its place among the units its plan waits for."""
-    key: str | None = None
-    kind: str = ""
-    """Members from the outermost ensemble inwards: units of one kind cost alike."""
-    prior: float = 0.0
-    attempts: int = 0
-    workers_cpus: int = 0
-    """CPUs that workers of its own need; 0 where a worker of the executor carries it out."""
-    cpus: int = 0
-    memory_bytes: int = 0
-
-    @property
-    def name(self) -> str:
-        """Members from the outermost ensemble inwards, and the part."""
-        return " > ".join([*(outer.unit.name for outer in self.outer()), self.unit.name])
-
-    def outer(self) -> list["_Ticket"]:
-        """The units of surrounding plans that this one is part of, outermost first."""
-        tickets = [node.parent for node in self.node.line() if node.parent is not None]
-        return tickets[::-1]
 
 
 class Schedule:
@@ -101,8 +54,9 @@ class Schedule:
         self._plan_of = plan_of
         self._costs = Costs()
         self._peaks: dict[str, int] = {}
-        self._waiting: list[_Ticket] = []
-        self._running: set[_Ticket] = set()
+        self._waiting: list[Ticket] = []
+        self._running: set[Ticket] = set()
+        self._arrived: deque[tuple[Node, Arrival | None]] = deque()
         self._width = executor.num_cpus
         self._error: Exception | None = None
 
@@ -113,42 +67,91 @@ class Schedule:
             StorageError: the run's store is full or refuses; finished units stay.
             Exception: what the plan raises when members of it failed.
         """
-        self._advance(_Node(ensemble, plan), None)
+        self._advance(Node(ensemble, plan), None)
+        self._hear()
         while self._waiting or self._running:
             self._launch()
             ticket, outcome = self._executor.wait()
             self._settle(ticket, outcome)
+            self._hear()
         if self._error is not None:
             raise self._error
 
-    def _advance(self, node: _Node, outcomes: list[Outcome] | None) -> None:
+    def _advance(self, node: Node, sent: list[Outcome] | Arrival | None) -> None:
         """Send a plan what it waits for, and take up the units it yields next."""
         try:
-            units = node.plan.send(outcomes)  # type: ignore[arg-type]
+            step = node.plan.send(sent)
         except StopIteration:
+            self._drop(node)
             self._complete(node, None)
         except Exception as error:
+            self._drop(node)
             self._complete(node, error)
         else:
-            node.outcomes, node.missing = [None] * len(units), len(units)
-            for slot, unit in enumerate(units):
-                self._take_up(_Ticket(unit, node, slot))
-            if not units:
-                self._advance(node, [])
+            if isinstance(step, Stream):
+                self._extend(node, step)
+            else:
+                self._drop(node)
+                self._begin(node, step)
 
-    def _complete(self, node: _Node, error: Exception | None) -> None:
+    def _begin(self, node: Node, units: Sequence[Unit]) -> None:
+        node.streams = False
+        node.outcomes, node.missing = [None] * len(units), len(units)
+        for slot, unit in enumerate(units):
+            self._take_up(Ticket(unit, node, slot))
+        if not units:
+            self._advance(node, [])
+
+    def _extend(self, node: Node, stream: Stream) -> None:
+        node.streams = True
+        if stream.withdraw:
+            self._forget([ticket for ticket in self._waiting if ticket.node is node])
+        node.missing += len(stream.units)
+        for unit in stream.units:
+            self._take_up(Ticket(unit, node))
+        if not node.missing and not any(other is node for other, _ in self._arrived):
+            self._arrived.append((node, None))
+
+    def _hear(self) -> None:
+        """Send plans with streams what has arrived.
+
+        Not at once, where it arrives: what is in the store would lead from plan to unit to plan.
+        """
+        while self._arrived:
+            node, arrival = self._arrived.popleft()
+            self._advance(node, arrival)
+
+    def _drop(self, node: Node) -> None:
+        """A plan has moved on: what is left of its stream is nobody's concern any more."""
+        if not node.streams:
+            return
+        self._forget([ticket for ticket in self._waiting if node in ticket.node.line()])
+        for ticket in self._running:
+            ticket.dropped = ticket.dropped or node in ticket.node.line()
+        left = [pair for pair in self._arrived if node not in pair[0].line()]
+        self._arrived = deque(left)
+
+    def _forget(self, tickets: Sequence[Ticket]) -> None:
+        """Take units that have not begun out of the queue."""
+        for ticket in tickets:
+            self._waiting.remove(ticket)
+            ticket.node.missing -= 1
+        if tickets:
+            emit("plan", units=-len(tickets), cached=0)
+
+    def _complete(self, node: Node, error: Exception | None) -> None:
         ticket = node.parent
         if ticket is None:
             self._error = error
         elif error is not None:
             self._deliver(ticket, Outcome(error=error, seconds=node.seconds))
-        elif ticket.unit.out_of_fold is None:
+        elif ticket.unit.out_of_fold is None and ticket.unit.own is None:
             self._deliver(ticket, Outcome(value=node.ensemble, seconds=node.seconds))
         else:
             ticket.unit = replace(ticket.unit, estimator=node.ensemble, fitted=True)
             self._take_up(ticket)
 
-    def _take_up(self, ticket: _Ticket) -> None:
+    def _take_up(self, ticket: Ticket) -> None:
         """A unit is a plan of its own, or is in the store, or waits for a worker."""
         try:
             plan = None if ticket.unit.fitted else self._plan_of(ticket.unit)
@@ -158,9 +161,9 @@ class Schedule:
         if plan is None:
             self._queue(ticket)
         else:
-            self._advance(_Node(ticket.unit.estimator, plan, parent=ticket), None)
+            self._advance(Node(ticket.unit.estimator, plan, parent=ticket), None)
 
-    def _queue(self, ticket: _Ticket) -> None:
+    def _queue(self, ticket: Ticket) -> None:
         ticket.key = self._keys.key(ticket.unit)
         members = [outer.unit.member for outer in ticket.outer()]
         task = "predict" if ticket.unit.fitted else "fit"
@@ -170,7 +173,7 @@ class Schedule:
         stored = self._keys.load(ticket.key)
         emit("plan", units=1, cached=int(stored is not None))
         if stored is None and ticket.workers_cpus > self._executor.num_cpus:
-            self._deliver(ticket, Outcome(error=_too_wide(ticket, self._executor.num_cpus)))
+            self._deliver(ticket, Outcome(error=ticket.too_wide(self._executor.num_cpus)))
         elif stored is None:
             self._waiting.append(ticket)
         else:
@@ -194,7 +197,7 @@ class Schedule:
                 has_workers=bool(ticket.workers_cpus),
             )
 
-    def _next(self) -> _Ticket | None:
+    def _next(self) -> Ticket | None:
         idle = self._executor.num_cpus - sum(ticket.cpus for ticket in self._running)
         if len(self._running) >= self._width or idle < 1:
             return None
@@ -216,22 +219,22 @@ class Schedule:
         ticket.cpus = max(1, int(min(share, max_threads(ticket.unit.estimator))))
         return ticket
 
-    def _expected_seconds(self, ticket: _Ticket) -> float:
+    def _expected_seconds(self, ticket: Ticket) -> float:
         return self._costs.expect(ticket.kind, ticket.unit, ticket.prior)
 
-    def _memory(self, ticket: _Ticket) -> int:
+    def _memory(self, ticket: Ticket) -> int:
         """The peak its kind has shown; before one did, a copy of its rows in double precision."""
         if ticket.kind in self._peaks:
             return self._peaks[ticket.kind]
         view = ticket.unit.view
         return 8 * int(getattr(view.X, "shape", (0, 1))[-1]) * view.num_rows
 
-    def _allowance(self, node: _Node) -> float:
+    def _allowance(self, node: Node) -> float:
         """CPUs a further unit of this plan may take by the `n_jobs` of ensembles around it."""
         total = self._executor.num_cpus
         return min(max_cpus(outer.ensemble, total) - outer.cpus_in_use for outer in node.line())
 
-    def _settle(self, ticket: _Ticket, outcome: Outcome) -> None:
+    def _settle(self, ticket: Ticket, outcome: Outcome) -> None:
         """Take a unit's outcome from the executor."""
         self._running.remove(ticket)
         for node in ticket.node.line():
@@ -248,7 +251,7 @@ class Schedule:
             self._report("unit_failed", ticket, error=_describe(outcome.error))
         self._deliver(ticket, outcome)
 
-    def _keep(self, ticket: _Ticket, outcome: Outcome) -> None:
+    def _keep(self, ticket: Ticket, outcome: Outcome) -> None:
         """Learn from a unit that is done, now or in a former run."""
         self._costs.observe(ticket.kind, ticket.unit, outcome.seconds, ticket.prior)
         self._peaks[ticket.kind] = max(self._peaks.get(ticket.kind, 0), outcome.peak_bytes)
@@ -261,11 +264,11 @@ class Schedule:
             cached=outcome.cached,
         )
 
-    def _may_retry(self, ticket: _Ticket) -> bool:
+    def _may_retry(self, ticket: Ticket) -> bool:
         ticket.attempts += 1
         return ticket.attempts < _MAX_ATTEMPTS
 
-    def _retry(self, ticket: _Ticket, error: Exception) -> None:
+    def _retry(self, ticket: Ticket, error: Exception) -> None:
         """Put the unit back, to run with half as many beside it."""
         self._width = max(1, (len(self._running) + 1) // 2)
         reason = f"{_describe(error)}; trying again with at most {self._width} at a time"
@@ -273,23 +276,21 @@ class Schedule:
         self._report("unit_retried", ticket, reason=reason)
         self._waiting.append(ticket)
 
-    def _deliver(self, ticket: _Ticket, outcome: Outcome) -> None:
+    def _deliver(self, ticket: Ticket, outcome: Outcome) -> None:
         node = ticket.node
-        node.outcomes[ticket.slot] = outcome
+        if ticket.dropped:
+            return
         node.missing -= 1
+        if node.streams:
+            self._arrived.append((node, Arrival(ticket.unit, outcome)))
+            return
+        node.outcomes[ticket.slot] = outcome
         if node.missing == 0:
             self._advance(node, [outcome for outcome in node.outcomes if outcome is not None])
 
-    def _report(self, kind: str, ticket: _Ticket, **fields: Any) -> None:
+    def _report(self, kind: str, ticket: Ticket, **fields: Any) -> None:
         unit = ticket.unit
         emit(kind, unit=ticket.name, member=unit.member, rows=unit.num_rows, **fields)
-
-
-def _too_wide(ticket: _Ticket, num_cpus: int) -> UserError:
-    return UserError(
-        f"{ticket.name}: its workers need {ticket.workers_cpus} CPUs, and there are {num_cpus}; "
-        "lower num_workers or cpus_per_worker"
-    )
 
 
 def _describe(error: Exception) -> str:

@@ -216,6 +216,7 @@ def detach(unit: Unit) -> tuple[Unit, list[Any]]:
         *((fold.train, fold.test) if fold else (None, None)),
         draw.sample_weight if draw else None,
         *unit.fit_params.values(),
+        *unit.own_params.values(),
     ]
     shell = replace(
         unit,
@@ -223,6 +224,7 @@ def detach(unit: Unit) -> tuple[Unit, list[Any]]:
         out_of_fold=fold and replace(fold, train=_ABSENT, test=_ABSENT),
         draw=draw and replace(draw, sample_weight=None),
         fit_params=dict.fromkeys(unit.fit_params),
+        own_params=dict.fromkeys(unit.own_params),
     )
     return shell, arrays
 
@@ -230,13 +232,14 @@ def detach(unit: Unit) -> tuple[Unit, list[Any]]:
 def attach(shell: Unit, arrays: tuple[Any, ...]) -> Unit:
     """Undo `detach`."""
     X, y, rows, columns, train, test, sample_weight, *values = arrays
-    fold, draw = shell.out_of_fold, shell.draw
+    fold, draw, num_fit = shell.out_of_fold, shell.draw, len(shell.fit_params)
     return replace(
         shell,
         view=View(X, y, rows, columns),
         out_of_fold=fold and replace(fold, train=train, test=test),
         draw=draw and replace(draw, sample_weight=sample_weight),
-        fit_params=dict(zip(shell.fit_params, values, strict=True)),
+        fit_params=dict(zip(shell.fit_params, values[:num_fit], strict=True)),
+        own_params=dict(zip(shell.own_params, values[num_fit:], strict=True)),
     )
 
 
