@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Train,
         Transformer,
     )
+    from distml.tune import TuneSearchCV
 
 __all__ = [
     "CNN",
@@ -87,6 +88,7 @@ __all__ = [
     "Stratified",
     "Train",
     "Transformer",
+    "TuneSearchCV",
     "UserError",
     "VotingClassifier",
     "VotingRegressor",
@@ -118,6 +120,7 @@ _HOMES = {
         "Autoencoder", "CNN", "Inputs", "Loop", "MLP", "NeuralClassifier", "NeuralRegressor",
         "NeuralTransformer", "RNN", "Train", "Transformer",
     ),
+    "distml.tune": ("TuneSearchCV",),
 }  # fmt: skip
 """Module → the public names that live there."""
 

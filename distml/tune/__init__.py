@@ -1,3 +1,5 @@
 """Search for hyper-parameters: every fold of every trial a unit of the flat graph."""
 
-__all__: list[str] = []
+from distml.tune.estimator import TuneSearchCV
+
+__all__ = ["TuneSearchCV"]

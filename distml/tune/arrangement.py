@@ -1,0 +1,126 @@
+"""Who takes part in a search, and by what its trials go on: from its parameters, before any fit.
+
+The one decision: whatever a user can get wrong comes out here, in one line, before a row is looked
+at or a process started.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from distml.ensemble.cost import cpus_of_workers
+from distml.errors import UserError
+from distml.tune.concurrency import concurrent_trials, num_cpus
+from distml.tune.deciders import make_decider
+from distml.tune.plan import Limits
+from distml.tune.proposers import make_proposer
+from distml.tune.resource import Resource, largest, resource_of
+from distml.tune.space import Space
+from distml.tune.turns import Decider, NeverStops, Proposer
+
+if TYPE_CHECKING:
+    from distml.tune.estimator import TuneSearchCV
+
+__all__ = ["Arrangement", "arrange"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Arrangement:
+    """The parts of a search."""
+
+    proposer: Proposer
+    """Proposes configurations."""
+    decider: Decider
+    """Says whether trials go on."""
+    resource: Resource | None
+    """What trials go on by; `None`: their steps are folds."""
+    max_step: int
+    """The last step of a trial."""
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether trials may be stopped before their end."""
+        return not isinstance(self.decider, NeverStops)
+
+    def limits(self, search: "TuneSearchCV", num_splits: int) -> Limits:
+        """When the search ends, and how many trials take turns: asked once Ray is there.
+
+        Raises:
+            UserError: a fit has workers of its own, and more than there are CPUs.
+        """
+        _check_width(search)
+        ends_early = search.early_stop_patience is not None or search.time_budget_s is not None
+        waits = self.proposer.looks_at_results or self.in_steps or ends_early
+        num_slots: int | None = None
+        if waits and not self.decider.side_by_side:
+            wanted = search.max_concurrent_trials
+            per_turn = 1 if self.in_steps and self.resource is None else num_splits
+            num_slots = concurrent_trials(search, per_turn) if wanted == "auto" else wanted
+        return Limits(
+            num_slots=num_slots,
+            patience=search.early_stop_patience,
+            time_budget_s=search.time_budget_s,
+        )
+
+
+def arrange(search: "TuneSearchCV", space: Space, metric: str, num_splits: int) -> Arrangement:
+    """Make the parts of a search.
+
+    Args:
+        search: Its parameters.
+        space: Its space, as checked.
+        metric: Name of the score that is gone by.
+        num_splits: Number of folds.
+
+    Raises:
+        UserError: a parameter makes no sense, or two do not go together.
+    """
+    resource = None if search.scheduler is None else resource_of(search.estimator, search.resource)
+    if resource is None:
+        max_step = num_splits
+    else:
+        _check_free(resource, space)
+        max_step = largest(resource, search.estimator, search.max_resource)
+    seed = search.random_state
+    proposer = make_proposer(
+        search.search,
+        space,
+        num_samples=search.num_samples,
+        mode="max",
+        seed=seed,
+        metric=metric,
+    )
+    decider = make_decider(
+        search.scheduler,
+        mode="max",
+        metric=metric,
+        max_resource=max_step,
+        seed=seed,
+        space=space,
+        proposer=proposer,
+        # One fold may be an easy one.
+        min_resource=min(2, max_step) if resource is None else 1,
+    )
+    if decider.side_by_side and resource is None:
+        raise UserError(
+            f"scheduler={search.scheduler!r}: trials go on from each other's learners, and "
+            f"{type(search.estimator).__name__} cannot go on from one; give an estimator with "
+            "partial_fit or warm_start, or scheduler='asha'"
+        )
+    return Arrangement(proposer=proposer, decider=decider, resource=resource, max_step=max_step)
+
+
+def _check_free(resource: Resource, space: Space) -> None:
+    if resource.parameter in space.names:
+        raise UserError(
+            f"space has {resource.parameter!r}, which is what trials are given more of from step "
+            "to step; take it out and give max_resource, or give resource='folds'"
+        )
+
+
+def _check_width(search: "TuneSearchCV") -> None:
+    needed, cpus = cpus_of_workers(search.estimator), num_cpus(search)
+    if needed > cpus:
+        raise UserError(
+            f"{type(search.estimator).__name__}: the workers of one trial need {needed} CPUs, and "
+            f"there are {cpus}; lower num_workers or cpus_per_worker"
+        )
