@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from distml.data.folds import bootstrap_rows, fold_rows
     from distml.data.matrix import as_matrix
     from distml.data.order import MemoryOrder, StreamOrder
-    from distml.data.parts import rows_of_part
+    from distml.data.parts import divide, rows_of_part, sides_of
+    from distml.data.ragged import RaggedArray
     from distml.data.rowhash import hash_rows
     from distml.data.rule import evaluate_rule, rule_columns
+    from distml.data.selection import Selection
     from distml.data.split import ByGroup, ByHash, ByTime, Split, SplitRule, Stratified
     from distml.data.statistics import Summary
     from distml.data.stream import StreamReader
@@ -28,6 +30,8 @@ __all__ = [
     "ByTime",
     "Encoder",
     "MemoryOrder",
+    "RaggedArray",
+    "Selection",
     "Shard",
     "ShardedDataset",
     "Split",
@@ -39,11 +43,13 @@ __all__ = [
     "as_matrix",
     "as_table",
     "bootstrap_rows",
+    "divide",
     "evaluate_rule",
     "fold_rows",
     "hash_rows",
     "rows_of_part",
     "rule_columns",
+    "sides_of",
     "write_shards",
 ]
 
@@ -53,6 +59,8 @@ _HOME = {
     "ByTime": "split",
     "Encoder": "encode",
     "MemoryOrder": "order",
+    "RaggedArray": "ragged",
+    "Selection": "selection",
     "Shard": "dataset",
     "ShardedDataset": "dataset",
     "Split": "split",
@@ -64,11 +72,13 @@ _HOME = {
     "as_matrix": "matrix",
     "as_table": "tables",
     "bootstrap_rows": "folds",
+    "divide": "parts",
     "evaluate_rule": "rule",
     "fold_rows": "folds",
     "hash_rows": "rowhash",
     "rows_of_part": "parts",
     "rule_columns": "rule",
+    "sides_of": "parts",
     "write_shards": "writer",
 }
 

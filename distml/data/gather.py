@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from distml.data.deal import Places
+from distml.data.ragged import RaggedArray
 
 __all__ = ["Arrays", "Block", "Gather"]
 
-Arrays: TypeAlias = dict[str, np.ndarray]
+Arrays: TypeAlias = dict[str, np.ndarray | RaggedArray]
 Rows = npt.NDArray[np.int64]
 
 
@@ -68,7 +69,7 @@ class Gather:
         _, arrays = next(iter(self._open.values()))
         return {name: values[:0].copy() for name, values in arrays.items()}
 
-    def rows(self, like: Mapping[str, np.ndarray], start: Rows, stop: Rows) -> Arrays:
+    def rows(self, like: Mapping[str, np.ndarray | RaggedArray], start: Rows, stop: Rows) -> Arrays:
         """The rows of all streams between two positions, round after round.
 
         Args:
@@ -76,38 +77,33 @@ class Gather:
             start: rows that each stream gave before, shape (n,).
             stop: rows that each stream has given then, shape (n,).
         """
-        first, count = int(start.sum()), int((stop - start).sum())
-        out = {k: np.empty((count, *v.shape[1:]), v.dtype) for k, v in like.items()}
+        out = _Layout(like, int(start.sum()), int((stop - start).sum()))
         starts, stops = start.tolist(), stop.tolist()
         for stream in [*self._open]:
-            self._give(stream, out, starts, stops, first)
+            self._give(stream, out, starts, stops)
             self._let_go(stream, stops)
         while self._next < len(self._blocks):
             block = self._blocks[self._next]
             if block.rows.start >= stops[block.stream]:
                 break
             self._take()
-            self._give(block.stream, out, starts, stops, first)
+            self._give(block.stream, out, starts, stops)
             self._let_go(block.stream, stops)
-        return out
+        return out.arrays()
 
     def _take(self) -> None:
         block = self._blocks[self._next]
         self._open[block.stream] = (block, next(self._loaded))
         self._next += 1
 
-    def _give(
-        self, stream: int, out: Arrays, starts: list[int], stops: list[int], first: int
-    ) -> None:
+    def _give(self, stream: int, out: "_Layout", starts: list[int], stops: list[int]) -> None:
         """Copy what a block has of the rows to `out`."""
         block, arrays = self._open[stream]
         start = max(block.rows.start, starts[stream])
         stop = min(block.rows.stop, stops[stream])
-        for rows, to in self._places.slices(stream, start, stop):
-            there = slice(to.start - first, to.stop - first, to.step)
+        for rows, places in self._places.slices(stream, start, stop):
             here = slice(rows.start - block.rows.start, rows.stop - block.rows.start)
-            for name, values in arrays.items():
-                out[name][there] = values[here]
+            out.put(places, arrays, here)
 
     def _let_go(self, stream: int, stops: list[int]) -> None:
         """Drop a block whose rows have all been given."""
@@ -115,3 +111,37 @@ class Gather:
         if stops[stream] >= block.rows.stop:
             del self._open[stream], _
             self._release()
+
+
+class _Layout:
+    """The rows of some batches, as they come in."""
+
+    def __init__(
+        self, like: Mapping[str, np.ndarray | RaggedArray], first: int, count: int
+    ) -> None:
+        self._first, self._count = first, count
+        self._even: dict[str, np.ndarray] = {}
+        self._ragged: dict[str, list[tuple[slice, RaggedArray]]] = {}
+        for name, values in like.items():
+            if isinstance(values, RaggedArray):
+                # What is left of it where no block has a row.
+                self._ragged[name] = [(slice(0, 0), values)]
+            else:
+                self._even[name] = np.empty((count, *values.shape[1:]), values.dtype)
+
+    def put(self, places: slice, block: Arrays, rows: slice) -> None:
+        """Copy rows of a block to their places among all rows of the epoch."""
+        there = slice(places.start - self._first, places.stop - self._first, places.step)
+        for name, values in block.items():
+            if isinstance(values, RaggedArray):
+                self._ragged[name].append((there, values[rows].copy()))
+            else:
+                self._even[name][there] = values[rows]
+
+    def arrays(self) -> Arrays:
+        """All of them."""
+        ragged: Arrays = {
+            name: RaggedArray.interleaved(self._count, parts)
+            for name, parts in self._ragged.items()
+        }
+        return {**self._even, **ragged}

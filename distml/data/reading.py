@@ -78,6 +78,11 @@ def stream_rows(
                 yield batch.select(schema.names).cast(schema)
 
 
+_HAS_SPARE_CPUS = pa.cpu_count() > 2
+"""Who reads shard after shard does so beside two threads of work; with two CPUs, theirs are taken.
+"""
+
+
 class FooterCache:
     """Footers of Parquet files, kept by who reads many of their row groups.
 
@@ -108,14 +113,18 @@ class FooterCache:
             self._footers[path] = file.metadata  # the last one, as the one used last
             if len(self._footers) > self._most:
                 del self._footers[next(iter(self._footers))]
-            rows = file.read_row_group(row_group, columns=schema.names).select(schema.names)
+            rows = file.read_row_group(
+                row_group, columns=schema.names, use_threads=_HAS_SPARE_CPUS
+            ).select(schema.names)
             return rows if rows.schema == schema else rows.cast(schema)
 
 
 def _open_parquet(
     filesystem: fs.FileSystem, path: str, footer: pq.FileMetaData | None = None
 ) -> pq.ParquetFile:
-    options = {"pre_buffer": True, "page_checksum_verification": True}
+    # Columns are fetched together from where each request takes its time; a disk needs no copy.
+    is_far = not isinstance(filesystem, fs.LocalFileSystem)
+    options = {"pre_buffer": is_far, "page_checksum_verification": True}
     return pq.ParquetFile(path, metadata=footer, filesystem=filesystem, **options)
 
 

@@ -1,11 +1,13 @@
 """Batches of data that does not fit into memory: blocks of shards, read ahead by a bounded amount.
 
 One decision: blocks are read in the order in which their first rows are needed, and a worker holds
-two for each of its streams, one being read from and one ahead, so that what is in memory follows
-from the order's plan. One thread reads, a second decodes and permutes, and the consumer's own only
-copies rows. Errors of the threads are raised by `batches`, as they are; neither thread outlives it.
+at least two for each of its streams, one being read from and one ahead, so that what is in memory
+follows from the order's plan. One thread reads, a second decodes and permutes, and the consumer's
+own only copies rows. Errors of the threads are raised by `batches`, as they are; neither thread
+outlives it.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
@@ -17,14 +19,17 @@ from distml.data.ahead import Ahead, Room
 from distml.data.dataset import ShardedDataset
 from distml.data.gather import Arrays, Block, Gather
 from distml.data.matrix import as_matrix
-from distml.data.order import StreamOrder, StreamPlan
+from distml.data.order import BLOCKS_PER_STREAM, StreamOrder, StreamPlan
+from distml.data.ragged import RaggedArray
 from distml.data.reading import FooterCache
+from distml.data.selection import keep_rows
 from distml.errors import DataError, UserError
 
 __all__ = ["StreamReader"]
 
 Rows = npt.NDArray[np.int64]
-Decode = Callable[[pa.Table], Mapping[str, np.ndarray]]
+Decode = Callable[[pa.Table], Mapping[str, np.ndarray | RaggedArray]]
+Beside = Callable[[Sequence[int]], Mapping[str, np.ndarray]]
 
 _BYTES_AT_ONCE = 1 << 20  # batches are laid out together up to this size, which the cache holds
 
@@ -42,6 +47,7 @@ class StreamReader:
         world: int = 1,
         rows: Mapping[int, Rows] | None = None,
         decode: Decode | None = None,
+        beside: Beside | None = None,
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -55,6 +61,7 @@ class StreamReader:
                 gives them; a shard that is not named has none. All rows by default.
             decode: makes arrays with a row for each row of a table; called with the rows of a block
                 (and, for a worker without rows, with none). One float32 matrix `x` by default.
+            beside: gives further arrays of all rows of some shards, which are not read from them.
 
         Raises:
             UserError: the order was made for other rows, or there is no such worker.
@@ -66,6 +73,7 @@ class StreamReader:
         self._dataset, self._columns = dataset, tuple(columns)
         self._rank, self._world, self._rows = rank, world, rows
         self._decode = decode or (lambda table: {"x": as_matrix(table)})
+        self._beside = beside or (lambda shards: {})
         self._check_rows()
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Arrays]:
@@ -95,7 +103,9 @@ class StreamReader:
         ends = np.minimum(ends, order.num_rows)
         bounds = order.taken(lengths, ends[[0, -1]])[:, own]
         blocks = self._blocks(streams, *bounds)
-        room = Room(2 * len(lengths[own]))
+        # One block of each stream is read from and one is ahead, and what else fits is ahead, too:
+        # streams of equal length end their blocks at the same time.
+        room = Room(_places(len(lengths[own])))
         with (
             Ahead(self._tables(blocks, room), "distml-read") as tables,
             Ahead(self._arrays(epoch, blocks, tables, room), "distml-decode") as arrays,
@@ -138,49 +148,45 @@ class StreamReader:
 
     def _read(self, shard: int, footers: FooterCache) -> pa.Table:
         table = self._dataset.read_shard(shard, self._columns, footers=footers)
-        if self._rows is None or len(self._rows[shard]) == table.num_rows:
-            return table
-        # Nearly twice as fast as to take the rows by their numbers.
-        keep = np.zeros(table.num_rows, dtype=np.bool_)
-        keep[self._rows[shard]] = True
-        return table.filter(pa.array(keep))
+        return table if self._rows is None else keep_rows(table, self._rows[shard])
 
     def _arrays(
         self, epoch: int, blocks: Sequence[Block], tables: Iterator[pa.Table], room: Room
     ) -> Iterator[Arrays]:
         like: Arrays | None = None
         for block in blocks:
-            arrays = None if room.closed else self._decoded(tables)
-            if arrays is None:
+            table = None if room.closed else next(tables, None)
+            if table is None:
                 return
+            arrays = {**self._decode(table), **self._beside(block.shards)}
+            del table
             like = like or {name: values[:0].copy() for name, values in arrays.items()}
             _check_arrays(arrays, like, len(block.rows))
             self._shuffle(arrays, epoch, block)
             yield arrays
             del arrays
 
-    def _decoded(self, tables: Iterator[pa.Table]) -> Arrays | None:
-        """The next table as arrays; then nothing here holds the table any longer."""
-        table = next(tables, None)
-        return None if table is None else dict(self._decode(table))
-
     def _shuffle(self, arrays: Arrays, epoch: int, block: Block) -> None:
-        """Permute the rows, one array after the other, so that one at a time is there twice."""
+        """Permute the rows at once, while they are in the cache.
+
+        One array after the other, so that one at a time is there twice.
+        """
         if self.order.shuffle:
             rows = self.order.block_permutation(epoch, *block.permutation, len(block.rows))
             for name in arrays:
-                arrays[name] = np.take(arrays[name], rows, axis=0)
+                arrays[name] = _picked(arrays[name], rows)
 
     def _batches_at_once(self, like: Arrays) -> int:
         """How many batches to lay out together: as many as the cache holds, at most a block."""
-        row_bytes = sum(v.itemsize * int(np.prod(v.shape[1:])) for v in like.values())
+        # Of rows that differ in length, as if each had one step: how many is not known yet.
+        row_bytes = sum(v.dtype.itemsize * math.prod(v.shape[1:]) for v in like.values())
         rows = min(_BYTES_AT_ONCE // max(row_bytes, 1), self.order.block_rows)
         return max(1, rows * self._world // self.order.batch_size)
 
     def _no_rows(self) -> Arrays:
         """What `decode` makes of a table without rows."""
         schema = self._dataset.select(self._columns).schema
-        return dict(self._decode(schema.empty_table()))
+        return {**self._decode(schema.empty_table()), **self._beside(())}
 
     def _check_rows(self) -> None:
         shards, rows = self._dataset.shards, self._rows
@@ -194,6 +200,23 @@ class StreamReader:
                 f"{len(self.order.shard_rows)} shards, the data has {sum(there)} in {len(there)}; "
                 "make the order from the rows that are read"
             )
+
+
+def _places(num_streams: int) -> int:
+    """Blocks that are held at the same time, the one that is being made among them."""
+    return max(2 * num_streams, BLOCKS_PER_STREAM * num_streams - 2)
+
+
+def _picked(values: np.ndarray | RaggedArray, rows: Rows) -> np.ndarray | RaggedArray:
+    """Rows in another order."""
+    if isinstance(values, RaggedArray):
+        return values.take(rows)
+    # In Arrow's memory, which keeps what is freed: NumPy's goes back to the system, and to get it
+    # anew costs more than to shuffle.
+    if not values.nbytes or values.dtype.hasobject:
+        return values.take(rows, axis=0)
+    out = np.frombuffer(pa.allocate_buffer(values.nbytes), values.dtype).reshape(values.shape)
+    return np.take(values, rows, axis=0, out=out, mode="clip")
 
 
 def _check_arrays(arrays: Arrays, like: Arrays, num_rows: int) -> None:

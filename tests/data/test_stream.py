@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distml.data import ShardedDataset, StreamOrder, StreamReader
+from distml.data import RaggedArray, ShardedDataset, StreamOrder, StreamReader
 from distml.errors import DataError, UserError
 
 WORLDS = (1, 2, 3, 4, 8)
@@ -308,3 +308,53 @@ def test_decode_must_always_give_the_same(dataset, change, message):
 
     with pytest.raises(DataError, match=message):
         list(StreamReader(dataset, ["a"], order_for(dataset), decode=later_other).batches(0))
+
+
+# --- rows of different lengths
+
+
+def lists(table):
+    """As many steps as the number's last digit and one, all of them the number."""
+    a = table["a"].to_numpy()
+    lengths = a % 10 + 1
+    offsets = np.cumsum(np.append(0, lengths))
+    return {"a": a, "steps": RaggedArray(np.repeat(a, lengths)[:, None], offsets)}
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    data=st.data(),
+    batch_size=st.integers(1, 70),
+    num_streams=st.integers(1, 5),
+    block_rows=st.integers(1, 150),
+    shuffle=st.booleans(),
+)
+def test_rows_of_different_lengths_stay_with_their_numbers(dataset, data, **given_):
+    order = order_for(dataset, **given_)
+    start = data.draw(st.integers(0, order.num_batches()))
+    expected = by_definition(dataset, order, 1)
+    for world in (1, 3):
+        got = [[] for _ in range(start, order.num_batches())]
+        for rank in range(world):
+            reader = StreamReader(dataset, ["a"], order, rank=rank, world=world, decode=lists)
+            for rows, batch in zip(got, reader.batches(1, start), strict=True):
+                steps = batch["steps"]
+                assert steps.lengths.tolist() == (batch["a"] % 10 + 1).tolist()
+                assert steps.values[:, 0].tolist() == np.repeat(batch["a"], steps.lengths).tolist()
+                rows.extend(batch["a"].tolist())
+        assert [sorted(rows) for rows in got] == [sorted(batch) for batch in expected[start:]]
+
+
+def test_what_is_not_in_the_shards_comes_with_their_rows(dataset):
+    firsts = np.cumsum([0] + [shard.num_rows for shard in dataset.shards])
+
+    def beside(shards):
+        own = [np.arange(firsts[i], firsts[i + 1]) for i in shards]
+        return {"n": np.concatenate([np.empty(0, np.int64), *own])}
+
+    order = order_for(dataset)
+    for rank in range(5):
+        reader = StreamReader(
+            dataset, ["a", "b"], order, rank=rank, world=5, decode=decode, beside=beside
+        )
+        assert all(np.array_equal(batch["n"], batch["a"]) for batch in reader.batches(0))
