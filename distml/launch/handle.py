@@ -72,7 +72,7 @@ class JobHandle(ABC):
         """Wait for the end; the driver's exit code, `None` if it goes on after `timeout_s`."""
 
     @abstractmethod
-    def stop(self, grace_s: float = 10.0) -> None:
+    def stop(self, grace_s: float = 30.0) -> None:
         """Interrupt the run, and after `grace_s` seconds kill it; returns when nothing is left.
 
         Raises:
@@ -119,7 +119,7 @@ class ProcessHandle(JobHandle):
             self._sweep(self._child.pid)
         return self._exit_code
 
-    def stop(self, grace_s: float = 10.0) -> None:
+    def stop(self, grace_s: float = 30.0) -> None:
         """See `JobHandle`."""
         process = self._process()
         if process is not None:

@@ -27,8 +27,10 @@ __all__ = ["Channel", "StoppedError", "Train"]
 
 _ASK_EVERY_S = 1.0
 """Seconds between two questions whether a node will be taken away."""
-_CHECK_EVERY = 16
-"""Batches between two looks at what the other workers and the driver want; a collective each."""
+_MOST_UNSEEN = 16
+"""Batches, at most, between two looks at what others want; each is a collective."""
+_LOOK_EVERY_S = 0.5
+"""Seconds between two looks, where batches take so long that fewer pass in them."""
 
 
 class StoppedError(Exception):
@@ -77,6 +79,7 @@ class Train(Known):
         self._writer = Writer()
         self._saved_at = self._asked_at = time.monotonic()
         self._saved = (-1, 0)
+        self._looked_at, self._looked_step, self._look_step = time.monotonic(), 0, 0
 
     @property
     def world_size(self) -> int:
@@ -265,7 +268,7 @@ class Train(Known):
 
     def _between_batches(self) -> None:
         """Save or stop if somebody wants it; several workers ask each other now and then."""
-        if self.world_size > 1 and self.position.step % _CHECK_EVERY:
+        if self.world_size > 1 and self.position.step < self._look_step:
             return
         now = time.monotonic()
         flags = [
@@ -273,12 +276,21 @@ class Train(Known):
             # The clock of one worker decides for all.
             self.rank == 0 and now - self._saved_at > self.checkpoint_every_s,
             self.rank == 0 and now - self._asked_at > _ASK_EVERY_S,
+            self.rank == 0 and now - self._looked_at,
         ]
-        stop, due, ask = (flag > 0 for flag in self.parallel.sum([float(f) for f in flags]))
+        stop, due, ask, seconds = self.parallel.sum([float(flag) for flag in flags])
+        self._looked(now, seconds)
         loses_node = False
         if ask:
             self._asked_at, loses_node = now, self.channel.must_save()
         if stop or due or loses_node:
-            self.save(wait=stop or loses_node)
+            self.save(wait=bool(stop or loses_node))
         if stop:
             raise StoppedError(f"stopped after step {self.position.step}")
+
+    def _looked(self, now: float, seconds: float) -> None:
+        """Fix when to look again: the same batch on all workers, for they look together."""
+        step = self.position.step
+        in_time = int(_LOOK_EVERY_S * (step - self._looked_step) / max(seconds, 1e-9))
+        self._look_step = step + min(max(in_time, 1), _MOST_UNSEEN)
+        self._looked_at, self._looked_step = now, step

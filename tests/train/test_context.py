@@ -163,6 +163,41 @@ def test_must_stop_leaves_a_checkpoint_and_raises(tmp_path):
     assert len(state["seen"]["rows"]) == 2
 
 
+class Pair(Parallel):
+    """Two workers, of which the other agrees."""
+
+    def sum(self, values):
+        return values
+
+
+class Clock:
+    """Moves when a batch is taken."""
+
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(10.0, 1), (0.2, 2), (0.03, 16), (0.0, 16)],
+    ids=["slow", "in between", "fast", "at once"],
+)
+def test_workers_look_up_more_often_where_batches_are_slow(monkeypatch, seconds, expected):
+    clock = Clock()
+    monkeypatch.setattr(context, "time", clock)
+    asked = []
+    train = made(parallel=Pair(device=torch.device("cpu"), world_size=2))
+    train.channel.must_stop = lambda: asked.append(train.position.step) is not None
+    for _ in train.epochs(20):
+        for _ in train.batches("train", batch_size=2):
+            clock.now += seconds
+    gaps = np.diff(asked)
+    assert gaps.max() == expected
+    assert set(gaps[2:]) == {expected}
+
+
 def test_must_stop_without_checkpoints_raises_as_well():
     with pytest.raises(StoppedError):
         visit(made(stop_at=2))
