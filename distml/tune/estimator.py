@@ -182,14 +182,14 @@ class TuneSearchCV(Planned, BaseSearchCV):
         """The folds, as scikit-learn makes and checks them."""
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
         self.n_splits_ = cv.get_n_splits(X, y, **params)
-        splits = list(cv.split(X, y, **params))
+        splits = [_positions(*split) for split in cv.split(X, y, **params)]
         if len(splits) != self.n_splits_:
             raise ValueError(
                 "cv.split and cv.get_n_splits return inconsistent results. Expected "
                 f"{self.n_splits_} splits, got {len(splits)}"
             )
         if not splits:
-            raise ValueError("No fits were performed. Was the CV iterator empty?")
+            raise ValueError(_NO_FITS)
         return splits
 
     def _gone_by(self, metric: Any) -> str:
@@ -275,7 +275,17 @@ class TuneSearchCV(Planned, BaseSearchCV):
             return UserError(
                 f"time_budget_s={self.time_budget_s}: no trial was done in that time; give more"
             )
-        return ValueError("No fits were performed. Were there no candidates?")
+        return ValueError(_NO_FITS)
+
+
+_NO_FITS = "No fits were performed. Was the CV iterator empty? Were there no candidates?"
+
+
+def _positions(train: Any, test: Any) -> Split:
+    """A split that a user's `cv` may as well give as masks."""
+    masks = [np.asarray(part) for part in (train, test)]
+    train, test = [np.flatnonzero(part) if part.dtype == bool else part for part in masks]
+    return train, test
 
 
 def _whole_fit(course: Course, trial: Trial) -> Unit:

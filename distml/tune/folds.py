@@ -5,6 +5,7 @@ The one decision: a trial's learners are described by where they have been (`Str
 So a step that was done in a former run is found, whatever was fitted in between.
 """
 
+import contextlib
 import time
 import traceback
 from collections.abc import Sequence
@@ -126,7 +127,9 @@ class Fold:
             train = self._score(fitted, rows.matrix(fitted), rows.y, unit, part.train)
             score = replace(score, train=train)
         if self.keep_predictions:
-            score = replace(score, said=self._say(fitted, X))
+            # What scores well need not be able to feed an ensemble.
+            with contextlib.suppress(Exception):
+                score = replace(score, said=self._say(fitted, X))
         return replace(score, state=cloudpickle.dumps(fitted) if self.keep_state else None)
 
     def _fit(self, unit: Unit) -> BaseEstimator:

@@ -85,7 +85,9 @@ class Trial:
         Args:
             keep_all: Keep the learners of former steps as well.
         """
-        self.folds |= {k: replace(score, state=None) for k, score in self.arrived.items()}
+        # In the order of folds: a sum of numbers depends on the order they come in.
+        for number, score in sorted(self.arrived.items()):
+            self.folds[number] = replace(score, state=None)
         if not keep_all:
             self.learners.clear()
         self.learners[self.target] = {k: score.state for k, score in self.arrived.items()}
