@@ -45,7 +45,7 @@ class StreamReader:
         *,
         rank: int = 0,
         world: int = 1,
-        rows: Mapping[int, Rows] | None = None,
+        rows: Mapping[int, npt.NDArray[np.integer]] | None = None,
         decode: Decode | None = None,
         beside: Beside | None = None,
     ) -> None:

@@ -16,9 +16,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from distml.data.gather import Arrays
 from distml.data.order import MemoryOrder
+from distml.data.ragged import RaggedArray
 from distml.data.stream import StreamReader
-from distml.train.rows import Rows
+from distml.train.rows import LENGTHS, Ragged, Rows
 
 __all__ = ["Batch", "Batches", "MemoryPart", "Part", "StreamPart"]
 
@@ -224,11 +226,33 @@ class StreamPart:
         parts = reader.batches(wanted.epoch, wanted.start)
         for number, arrays in enumerate(parts, wanted.start):
             num_rows = len(next(iter(arrays.values())))
-            if not num_rows:
-                arrays = {name: np.zeros((1, *a.shape[1:]), a.dtype) for name, a in arrays.items()}
             yield Batch(
-                {name: torch.from_numpy(array) for name, array in arrays.items()},
+                _tensors(arrays if num_rows else _one_row(arrays)),
                 num_rows=num_rows,
                 global_rows=reader.order.batch_rows(number),
                 world_size=wanted.world_size,
             )
+
+
+def _tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
+    """Rows of a stream as `Rows.take` gives those in memory."""
+    batch: dict[str, torch.Tensor] = {}
+    for name, values in arrays.items():
+        if isinstance(values, RaggedArray):
+            rows = Ragged(values.values, values.offsets)
+            batch[name], batch[LENGTHS] = rows.take(slice(0, len(rows)))
+        else:
+            batch[name] = torch.from_numpy(values)
+    return batch
+
+
+def _one_row(arrays: Arrays) -> Arrays:
+    """A row of zeros, of one step where rows have steps."""
+    return {
+        name: RaggedArray(_zeros(a), np.array([0, 1])) if isinstance(a, RaggedArray) else _zeros(a)
+        for name, a in arrays.items()
+    }
+
+
+def _zeros(values: np.ndarray | RaggedArray) -> np.ndarray:
+    return np.zeros((1, *values.shape[1:]), values.dtype)

@@ -47,6 +47,8 @@ class NeuralClassifier(ClassifierMixin, Network):
         scheduler: `cosine`, `linear`, `onecycle`, or a function of the optimizer and the number of
             steps; `None`: the rate stays.
         warmup: share of the steps in which the rate rises first.
+        cycles: equal parts of the training; with several, the schedule begins anew with each, and
+            the weights at its end are kept: see `snapshots`.
         loss: `"auto"`: cross-entropy for classes, squared error for numbers (also `absolute_error`,
             `huber`); or a function of outputs and targets that gives a loss for each row.
         early_stopping: epochs without a better validation loss after which training ends; the best
@@ -75,8 +77,8 @@ class NeuralClassifier(ClassifierMixin, Network):
         inputs: how columns of a table are read, an `Inputs`; `None`: by their types.
         on_nan: what to do when the loss is not finite: `stop`, or `rollback`: go on once from the
             last checkpoint at a tenth of the rate.
-        memory_bytes: what rows may take in memory; a dataset that takes more is streamed. `None`:
-            it is read whole.
+        memory_bytes: what rows may take in memory; a dataset that takes more is streamed, all but
+            its targets. `None`: it is read whole.
         checkpoint_every_s: seconds between checkpoints in the middle of an epoch, in a run.
         random_state: seed of weights, order and dropout.
 
@@ -153,6 +155,7 @@ class NeuralClassifier(ClassifierMixin, Network):
             )
         encode = ClassTargets.of(target, self.classes_, self.class_weight)
         data = prepare(self, given, encode, sample_weight, num_outputs=len(self.classes_))
+        del given, target  # what is streamed would not fit beside them
         objective = objective_of(named_loss(self.loss, "cross_entropy"), task="classification")
         self._train(data, objective, carry_on=carry_on, epochs=epochs)
         return self
@@ -209,6 +212,7 @@ class NeuralRegressor(RegressorMixin, Network):
             self.y_scale_ = np.where(spread > 0, spread, 1.0)
         encode = ScaledTargets(mean=self.y_mean_, scale=self.y_scale_)
         data = prepare(self, given, encode, sample_weight, num_outputs=wide.shape[1])
+        del given, target, wide
         objective = objective_of(named_loss(self.loss, "squared_error"), task="regression")
         self._train(data, objective, carry_on=carry_on, epochs=epochs)
         return self

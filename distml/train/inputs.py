@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from distml.data.dataset import ShardedDataset
+from distml.data.selection import Selection
 from distml.data.tables import as_table
 from distml.errors import DataError, UserError
 from distml.train.facts import Facts, facts_of
@@ -87,7 +88,7 @@ class Inputs(BaseEstimator):
         self.vocabulary = vocabulary
 
     def fit(self, X: Any, y: Any = None) -> "Inputs":
-        """Learn from an array, a whole table, or a `ShardedDataset`.
+        """Learn from an array, a whole table, or rows of a `ShardedDataset`.
 
         Args:
             X: array of numbers of shape (n, d) or (n, ...), or what `as_table` takes.
@@ -98,7 +99,11 @@ class Inputs(BaseEstimator):
             UserError: a parameter names a column that is not there or asks for what cannot be.
         """
         if isinstance(X, ShardedDataset):
-            return self.fit_shards(partial(X.read_shard, i) for i in range(len(X.shards)))
+            X = Selection(X)
+        if isinstance(X, Selection):
+            # The first rows decide what is text, so a shard without any does not count.
+            filled = (i for i, count in enumerate(X.counts) if count)
+            return self.fit_shards(partial(X.read_shard, i) for i in filled)
         return self.fit_shards([X]) if is_table(X) else self._fit_array(as_array(X))
 
     def fit_shards(self, tables: Iterable[Any], map: Map = map) -> "Inputs":  # noqa: A002

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from distml.errors import UserError
 from distml.train.inputs import Inputs
 from distml.train.reading import Given
 from distml.train.streaming import Encode, streamed
@@ -19,7 +18,7 @@ def prepare(
 
     Args:
         estimator: the network, with its parameters and its fitted inputs.
-        given: rows, or the dataset they are read from, and targets.
+        given: rows, or what they are read from, and targets.
         encode: makes numeric targets; `None` if there are none.
         sample_weight: array-like of shape (num_rows,), or `None`.
         num_outputs: classes or targets; 0 if there are none.
@@ -31,30 +30,27 @@ def prepare(
     inputs: Inputs = estimator.inputs_
     validation = estimator.validation_fraction if estimator.early_stopping is not None else 0.0
     seed = estimator.random_state if isinstance(estimator.random_state, int) else 0
-    if given.rows is not None:
-        made = {} if encode is None or given.target is None else dict(encode(given.target))
-        weight = row_weights(given.rows.num_rows, sample_weight, made.pop("weight", None))
-        codes = made.get("y")
-        return in_memory(
-            given.rows.having(**made, **weight),
-            inputs.shape(num_outputs),
-            inputs.scales_ if estimator.standardize else {},
-            classes=codes if codes is not None and codes.ndim == 1 else None,
+    made = {} if encode is None or given.target is None else dict(encode(given.target))
+    codes = made.get("y")
+    weight = row_weights(given.num_rows, sample_weight, made.pop("weight", None))
+    targets = {**made, **weight}
+    if given.rows is None:
+        assert given.stream is not None
+        return streamed(
+            given.stream,
+            inputs,
+            targets,
+            memory_bytes=estimator.memory_bytes,
+            num_outputs=num_outputs,
+            standardize=estimator.standardize,
             validation=validation,
             seed=seed,
         )
-    if sample_weight is not None:
-        raise UserError("sample_weight: a dataset that is streamed takes none; use class_weight")
-    assert given.dataset is not None
-    assert encode is not None
-    return streamed(
-        given.dataset,
-        given.label,
-        inputs,
-        encode,
-        memory_bytes=estimator.memory_bytes,
-        num_outputs=num_outputs,
-        standardize=estimator.standardize,
+    return in_memory(
+        given.rows.having(**targets),
+        inputs.shape(num_outputs),
+        inputs.scales_ if estimator.standardize else {},
+        classes=codes if codes is not None and codes.ndim == 1 else None,
         validation=validation,
         seed=seed,
     )

@@ -19,17 +19,17 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from distml.data import ShardedDataset, as_table
+from distml.data import Selection, ShardedDataset, as_table
 from distml.errors import DataError, UserError
 from distml.train.rows import Rows
-from distml.train.streaming import is_too_large
 
 __all__ = ["Given", "read_given", "read_rows"]
 
 Array = npt.NDArray[Any]
 
 
-_NAMED = (pa.Table, pa.RecordBatch, ShardedDataset)
+_STORED = (Selection, ShardedDataset)
+_NAMED = (pa.Table, pa.RecordBatch, *_STORED)
 """Tables that scikit-learn does not know: their columns go by their names, in any order."""
 
 
@@ -41,10 +41,14 @@ class Given:
     """The fields; `None` where they are read while training."""
     target: Array | None
     """Array of shape (num_rows,) or (num_rows, num_targets)."""
-    dataset: ShardedDataset | None = None
-    """What they are read from then."""
-    label: str = ""
-    """Its column of targets."""
+    stream: Selection | None = None
+    """What they are read from then, with the columns of the fields."""
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows."""
+        found = self.stream if self.rows is None else self.rows
+        return 0 if found is None else found.num_rows
 
     def targets(self, estimator: Any) -> Array:
         """The targets, where an estimator cannot do without.
@@ -75,8 +79,10 @@ def read_given(estimator: Any, X: Any, y: Any, *, reset: bool, numeric: bool = F
         DataError: a column cannot be read.
         UserError: y names no column.
     """
-    if isinstance(X, ShardedDataset) and is_too_large(X, estimator.memory_bytes):
-        return _to_stream(estimator, X, y, reset=reset, numeric=numeric)
+    if isinstance(X, _STORED):
+        stored = _selected(X)
+        if stored.is_larger_than(estimator.memory_bytes):
+            return _to_stream(estimator, stored, y, reset=reset, numeric=numeric)
     table = _table_of(X)
     if isinstance(y, str):
         table, y = _without(table, y)
@@ -102,7 +108,7 @@ def read_rows(estimator: Any, X: Any) -> Iterator[Rows]:
         ValueError: as scikit-learn's validation.
         DataError: a column is missing, or of another kind.
     """
-    if isinstance(X, ShardedDataset):
+    if isinstance(X, _STORED):
         names = [str(name) for name in estimator.inputs_.feature_names_in_]
         yield from map(estimator.inputs_.rows, X.iter_tables(names))
         return
@@ -115,20 +121,22 @@ def read_rows(estimator: Any, X: Any) -> Iterator[Rows]:
     yield estimator.inputs_.rows(table)
 
 
-def _to_stream(
-    estimator: Any, dataset: ShardedDataset, label: Any, *, reset: bool, numeric: bool
-) -> Given:
-    if label is None:
-        raise UserError("memory_bytes: only a dataset with a target is streamed; leave it out")
-    if not isinstance(label, str):
-        raise UserError("y: a dataset that is streamed names its column of targets; give a name")
-    _, target = _without(dataset.to_table([label]), label)
+def _to_stream(estimator: Any, rows: Selection, y: Any, *, reset: bool, numeric: bool) -> Given:
+    features, target = rows, None
+    if isinstance(y, str):
+        features = rows.select([name for name in rows.column_names if name != y])
+        _, y = _without(rows.to_table([y]), y)
+    if y is not None:
+        target = _target(y, numeric)
+        check_consistent_length(target, np.empty(rows.num_rows))
     if reset:
-        features = [name for name in dataset.schema.names if name != label]
-        estimator.inputs_ = estimator._new_inputs().fit(dataset.select(features))
-        _set_names(estimator, features)
-    target = check_array(target, ensure_2d=False, dtype=np.float64) if numeric else target
-    return Given(rows=None, target=target, dataset=dataset, label=label)
+        estimator.inputs_ = estimator._new_inputs().fit(features)
+        _set_names(estimator, features.column_names)
+    return Given(rows=None, target=target, stream=features)
+
+
+def _selected(X: Selection | ShardedDataset) -> Selection:
+    return X if isinstance(X, Selection) else Selection(X)
 
 
 def _set_names(estimator: Any, names: list[str]) -> None:
@@ -185,7 +193,7 @@ def _is_deep(X: Any) -> bool:
 
 def _table_of(X: Any) -> pa.Table | None:
     """Tables as Arrow; `None` for what scikit-learn calls an array."""
-    if isinstance(X, ShardedDataset):
+    if isinstance(X, _STORED):
         return X.to_table()
     if isinstance(X, pa.Table | pa.RecordBatch) or hasattr(X, "iloc"):
         return as_table(X)

@@ -1,13 +1,14 @@
 """A dataset that is larger than the memory rows may take, as parts that are read while training.
 
 The one decision: the same fields and targets as in memory, made block by block where they are read;
-only the label is read whole, for its classes or its moments. Which rows are set aside to validate
-is drawn shard by shard, so that it does not depend on who reads them. Refused: rows of different
-lengths, of which a buffer of fixed size cannot be planned.
+only targets are held whole, as small as they can be. Which rows are set aside to validate is drawn
+shard by shard, so that it does not depend on who reads them. What rows of different lengths take is
+not guessed from a few of them: they are read once more to measure it.
 """
 
+import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from distml.data import ShardedDataset, StreamOrder, StreamReader
+from distml.data import RaggedArray, Selection, StreamOrder, StreamReader, divide
 from distml.errors import UserError
 from distml.train.batch import Batches, Part, StreamPart
 from distml.train.inputs import Inputs
+from distml.train.rows import Ragged
 from distml.train.training_data import TrainingData
 
-__all__ = ["Encode", "is_too_large", "streamed"]
+__all__ = ["Encode", "stream_part", "streamed"]
 
 Array = npt.NDArray[Any]
 Encode = Callable[[Array], Mapping[str, Array]]
@@ -33,36 +35,42 @@ _SAMPLE_ROWS = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Decode:
-    """Rows of a table as arrays: fields and targets."""
+    """Rows of a table as the arrays of their fields."""
 
     inputs: Inputs
-    label: str
-    encode: Encode
 
-    def __call__(self, table: pa.Table) -> dict[str, Array]:
-        column = table[self.label]
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        fields = self.inputs.rows(table.drop_columns([self.label])).arrays
-        return {**fields, **self.encode(column.to_numpy())}  # type: ignore[dict-item]
+    def __call__(self, table: pa.Table) -> dict[str, Array | RaggedArray]:
+        arrays = self.inputs.rows(table).arrays
+        return {
+            name: RaggedArray(values.values, values.offsets)
+            if isinstance(values, Ragged)
+            else values
+            for name, values in arrays.items()
+        }
 
 
-def is_too_large(dataset: ShardedDataset, memory_bytes: int | None) -> bool:
-    """Whether the rows of a dataset take more than they may.
+class _Targets:
+    """What belongs to the rows of each shard and is not read from it: `y`, `weight`."""
 
-    Raises:
-        DataError: the first shard cannot be read.
-    """
-    if memory_bytes is None or not dataset.num_rows:
-        return False
-    return _row_bytes(dataset) * dataset.num_rows > memory_bytes
+    def __init__(self, arrays: Mapping[str, Array], counts: Sequence[int]) -> None:
+        self._kept = {name: _smallest(values) for name, values in arrays.items()}
+        self._types = {name: values.dtype for name, values in arrays.items()}
+        self._ends = np.cumsum([0, *counts])
+
+    def __call__(self, shards: Sequence[int]) -> dict[str, Array]:
+        ranges = [slice(self._ends[shard], self._ends[shard + 1]) for shard in shards]
+        return {
+            name: np.concatenate([values[:0], *(values[rows] for rows in ranges)]).astype(
+                self._types[name], copy=False
+            )
+            for name, values in self._kept.items()
+        }
 
 
 def streamed(
-    dataset: ShardedDataset,
-    label: str,
+    rows: Selection,
     inputs: Inputs,
-    encode: Encode,
+    targets: Mapping[str, Array],
     *,
     memory_bytes: int,
     num_outputs: int,
@@ -73,10 +81,9 @@ def streamed(
     """Parts of a dataset that are read while training.
 
     Args:
-        dataset: fields and label.
-        label: its column.
-        inputs: fitted to the fields.
-        encode: makes targets of the label.
+        rows: with the columns of the fields.
+        inputs: fitted to them.
+        targets: `y` and `weight` where there are any, arrays of shape (num_rows, ...).
         memory_bytes: what the buffers of all workers may take together.
         num_outputs: classes or targets.
         standardize: whether the network standardises.
@@ -84,49 +91,61 @@ def streamed(
         seed: draws them.
 
     Raises:
-        UserError: rows differ in length.
+        UserError: the share leaves no row on one side.
         DataError: the memory is too little for a single shard.
     """
-    shape = inputs.shape(num_outputs)
-    if shape.is_ragged:
-        raise UserError(
-            "memory_bytes: rows of different lengths are not streamed; leave it out, or drop the "
-            "columns of lists and text"
-        )
-    decode = _Decode(inputs=inputs, label=label, encode=encode)
-    sample = decode(dataset.read_shard(0)[:_SAMPLE_ROWS])
-    decoded = sum(values.nbytes for values in sample.values()) / len(next(iter(sample.values())))
-    row_bytes = math.ceil(max(decoded, _row_bytes(dataset)))
-    rows = _divide(dataset, validation, seed) if validation else {"train": None}
+    sides = _drawn(rows, validation, seed)
     parts: dict[str, Part] = {}
-    for name, chosen in rows.items():
-        counts = [
-            shard.num_rows if chosen is None else len(chosen[i])
-            for i, shard in enumerate(dataset.shards)
-        ]
-        reader = partial(_reader, dataset, decode, chosen, counts, row_bytes, memory_bytes)
-        parts[name] = StreamPart(reader, sum(counts))
-    first = {name: values[:2] for name, values in sample.items()}
+    for number, part in enumerate(divide(rows, sides, 2 if validation else 1)):
+        own = np.concatenate(sides) == number
+        chosen = {name: values[own] for name, values in targets.items()}
+        name = "validation" if number else "train"
+        parts[name] = stream_part(part, inputs, chosen, memory_bytes)
+    two = {name: values[:2] for name, values in targets.items()}
     return TrainingData(
         parts=parts,
-        shape=shape,
+        shape=inputs.shape(num_outputs),
         scales=inputs.scales_ if standardize else {},
-        sample=_as_batch(first),
-        content=[dataset.fingerprint, dataset.schema.names, label, memory_bytes],
+        sample=inputs.rows(rows[:2]).having(**two).take(slice(0, 2)),
+        content=[rows.fingerprint, rows.column_names, _digests(targets), memory_bytes],
     )
 
 
+def stream_part(
+    rows: Selection, inputs: Inputs, targets: Mapping[str, Array], memory_bytes: int
+) -> StreamPart:
+    """Rows that are read while training.
+
+    Args:
+        rows: with at least the columns of the fields.
+        inputs: fitted to them.
+        targets: name → array of shape (num_rows, ...), which goes along with the rows.
+        memory_bytes: what the buffers of all workers may take together.
+
+    Raises:
+        DataError: the memory is too little for a single shard.
+    """
+    rows = rows.select([str(name) for name in inputs.feature_names_in_])
+    decode = _Decode(inputs=inputs)
+    beside = sum(values.nbytes for values in targets.values()) / max(rows.num_rows, 1)
+    of_fields = _longest_rows if inputs.shape(0).is_ragged else _usual_rows
+    row_bytes = math.ceil(of_fields(rows, decode) + beside)
+    reader = partial(_reader, rows, decode, _Targets(targets, rows.counts), row_bytes, memory_bytes)
+    reader(Batches(batch_size=1))  # is refused at once where the memory is too little
+    return StreamPart(reader, rows.num_rows)
+
+
 def _reader(
-    dataset: ShardedDataset,
+    rows: Selection,
     decode: _Decode,
-    rows: Mapping[int, Array] | None,
-    counts: list[int],
+    targets: _Targets,
     row_bytes: int,
     memory_bytes: int,
     wanted: Batches,
 ) -> StreamReader:
+    dataset = rows.dataset
     order = StreamOrder.plan(
-        counts,
+        rows.counts,
         row_bytes,
         memory_bytes,
         batch_size=wanted.batch_size,
@@ -141,34 +160,58 @@ def _reader(
         order,
         rank=wanted.rank,
         world=wanted.world_size,
-        rows=rows,
+        rows=rows.numbers,
         decode=decode,
+        beside=targets,
     )
 
 
-def _divide(
-    dataset: ShardedDataset, share: float, seed: int
-) -> dict[str, Mapping[int, Array] | None]:
-    """Rows of each shard to train and to validate on."""
-    train, validation = {}, {}
-    for i, shard in enumerate(dataset.shards):
-        aside = np.random.default_rng([seed, i]).random(shard.num_rows) < share
-        train[i], validation[i] = np.flatnonzero(~aside), np.flatnonzero(aside)
-    if not sum(map(len, validation.values())) or not sum(map(len, train.values())):
+def _usual_rows(rows: Selection, decode: _Decode) -> float:
+    """What a row takes in memory, stored or decoded, by some of them: all take the same."""
+    return max(_mean_bytes(decode, rows[:_SAMPLE_ROWS]), rows.row_bytes())
+
+
+def _longest_rows(rows: Selection, decode: _Decode) -> float:
+    """The same where rows differ in length: what no shard exceeds on average.
+
+    Blocks are of whole shards, so they take no more than their number of rows times that.
+    """
+    most = 0.0
+    for index, count in enumerate(rows.counts):
+        if count:
+            table = rows.read_shard(index)
+            most = max(most, table.nbytes / count, _mean_bytes(decode, table))
+    return most
+
+
+def _mean_bytes(decode: _Decode, table: pa.Table) -> float:
+    return sum(values.nbytes for values in decode(table).values()) / max(table.num_rows, 1)
+
+
+def _drawn(rows: Selection, share: float, seed: int) -> list[npt.NDArray[np.int8]]:
+    """Of each shard, 1 for the rows to validate on and 0 for those to train on."""
+    sides = [
+        (np.random.default_rng([seed, i]).random(count) < share).astype(np.int8)
+        for i, count in enumerate(rows.counts)
+    ]
+    if share and not 0 < sum(int(mine.sum()) for mine in sides) < rows.num_rows:
         raise UserError(
-            f"validation_fraction={share} of {dataset.num_rows} rows leaves none on one side; give "
+            f"validation_fraction={share} of {rows.num_rows} rows leaves none on one side; give "
             "another share, or early_stopping=None"
         )
-    return {"train": train, "validation": validation}
+    return sides
 
 
-def _row_bytes(dataset: ShardedDataset) -> float:
-    """What a row takes as Arrow, by the first shard."""
-    table = dataset.read_shard(0)
-    return table.nbytes / max(table.num_rows, 1)
+def _digests(targets: Mapping[str, Array]) -> dict[str, str]:
+    """What tells targets apart, without holding them."""
+    return {
+        name: hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).hexdigest()
+        for name, values in targets.items()
+    }
 
 
-def _as_batch(arrays: Mapping[str, Array]) -> dict[str, Any]:
-    from distml.train.rows import Rows
-
-    return Rows(arrays).take(slice(0, 2))
+def _smallest(values: Array) -> Array:
+    """Whole numbers that are not below 0 in the smallest type that holds them; others as is."""
+    if values.dtype.kind not in "iu" or not len(values) or values.min() < 0:
+        return values
+    return values.astype(np.min_scalar_type(int(values.max())))
