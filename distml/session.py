@@ -19,7 +19,7 @@ from distml.errors import UserError
 
 __all__ = ["Limits", "connect", "disconnect", "inline", "is_inline", "limited", "limits"]
 
-# Ray reads these when it is first imported. A token is asked for because Ray's ports listen on all
+# Ray reads these when it is imported. A token is asked for because Ray's ports listen on all
 # interfaces.
 _ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
@@ -54,10 +54,16 @@ def connect(num_cpus: int | None = None) -> None:
     Raises:
         UserError: `RAY_ADDRESS` names no Ray that answers.
     """
+    imported_before = "ray" in sys.modules and "RAY_AUTH_MODE" not in os.environ
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
 
+    if imported_before and not ray.is_initialized():
+        # A job that uses ray.tune imports Ray first; Ray has to read what it asks for again.
+        from ray._raylet import Config
+
+        Config.initialize("")
     if ray.is_initialized():
         return
     address = os.environ.get("RAY_ADDRESS", "local")
