@@ -23,6 +23,7 @@ from distml.runs.events import emit
 from distml.signals import Held, held
 from distml.train.batch import Part
 from distml.train.context import StoppedError, Train
+from distml.train.lean import lean_trainer
 from distml.train.mailbox import Mailbox
 from distml.train.setup import Setup
 from distml.train.worker import Order, run_worker
@@ -33,6 +34,8 @@ _ENVIRONMENT = {
     # Two seconds by default, which every start and end waits for.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    # It would set up logging anew for all of this process.
+    "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
     "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -139,7 +142,7 @@ def _trainer(order: Order) -> Any:
         resources["GPU"] = float(workers.gpus_per_worker)
     # The types of Ray are those of its former version.
     ray_train: Any = importlib.import_module("ray.train")
-    return _lean_trainer()(
+    return lean_trainer(order.mailbox)(
         run_worker,
         train_loop_config={"order": order},
         scaling_config=ray_train.ScalingConfig(
@@ -155,25 +158,6 @@ def _trainer(order: Order) -> Any:
             failure_config=ray_train.FailureConfig(max_failures=0, max_preemption_failures=0),
         ),
     )
-
-
-_SPARED = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
-
-
-def _lean_trainer() -> Any:
-    """Ray Train's trainer without two helpers that take half of the time to start and to end.
-
-    One splits Ray Data, which is not used. The other frees what a controller has reserved that died
-    before its driver; ours dies with its driver, and Ray frees what it had.
-    """
-    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
-
-    class Lean(DataParallelTrainer):
-        def _create_default_callbacks(self) -> list[Any]:
-            callbacks = super()._create_default_callbacks()
-            return [each for each in callbacks if type(each).__name__ not in _SPARED]
-
-    return Lean
 
 
 def misses_a_peer(error: Exception) -> bool:

@@ -116,7 +116,7 @@ ONLY_THERE = {
 
 
 class Stopping:
-    """A channel that asks all workers to stop at a step."""
+    """A channel that asks all workers to stop from a step on."""
 
     def __init__(self, channel, train, at):
         self._channel, self._train, self._at = channel, train, at
@@ -125,7 +125,7 @@ class Stopping:
         self._channel.emit(kind, **fields)
 
     def must_stop(self):
-        return self._train.position.step == self._at
+        return self._train.position.step >= self._at
 
     def must_save(self):
         return False
