@@ -4,8 +4,12 @@ The one decision: whatever a user can get wrong comes out here, in one line, bef
 at or a process started.
 """
 
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sklearn.metrics import get_scorer_names
 
 from distml.ensemble.cost import cpus_of_workers
 from distml.errors import UserError
@@ -20,7 +24,11 @@ from distml.tune.turns import Decider, NeverStops, Proposer
 if TYPE_CHECKING:
     from distml.tune.estimator import TuneSearchCV
 
-__all__ = ["Arrangement", "arrange"]
+__all__ = ["Arrangement", "ScoringError", "arrange", "check_scoring_names"]
+
+
+class ScoringError(UserError, ValueError):
+    """There is no such scorer, or none of that name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -107,6 +115,24 @@ def arrange(search: "TuneSearchCV", space: Space, metric: str, num_splits: int) 
             "partial_fit or warm_start, or scheduler='asha'"
         )
     return Arrangement(proposer=proposer, decider=decider, resource=resource, max_step=max_step)
+
+
+def check_scoring_names(scoring: Any) -> None:
+    """Refuse scorers that scikit-learn does not have.
+
+    Raises:
+        ScoringError: one is not known; the nearest is named.
+    """
+    given = scoring.values() if isinstance(scoring, Mapping) else scoring
+    known = get_scorer_names()
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    for name in given if several else [given]:
+        if isinstance(name, str) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = (
+                f"did you mean {near[0]!r}?" if near else "see sklearn.metrics.get_scorer_names()"
+            )
+            raise ScoringError(f"scoring={name!r} is no scorer of scikit-learn; {hint}")
 
 
 def _check_free(resource: Resource, space: Space) -> None:

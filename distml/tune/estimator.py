@@ -18,12 +18,12 @@ from sklearn.utils import indexable
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_method_params
 
-from distml.ensemble.members import Unit, View
+from distml.ensemble.members import View
 from distml.ensemble.planned import Planned
 from distml.ensemble.schedule import Plan
 from distml.errors import UserError
-from distml.tune.arrangement import Arrangement, arrange
-from distml.tune.folds import Fold, Stretch, WholeFit
+from distml.tune.arrangement import Arrangement, ScoringError, arrange, check_scoring_names
+from distml.tune.folds import Fold
 from distml.tune.plan import Turns
 from distml.tune.resource import classes_of
 from distml.tune.results import table
@@ -162,6 +162,7 @@ class TuneSearchCV(Planned, BaseSearchCV):
             **params: Arguments of the estimator's `fit`, of scorers and of `cv`, as in
                 scikit-learn; `groups` goes to `cv`.
         """
+        check_scoring_names(self.scoring)
         scorer, metric = self._get_scorers()
         X, y = indexable(X, y)
         routed = self._get_routed_params_for_fit(_check_method_params(X, params=params))
@@ -243,13 +244,19 @@ class TuneSearchCV(Planned, BaseSearchCV):
         self._choose(results, trials, course, metric)
         if self.refit:
             best = trials[self.best_index_]
-            (outcome,) = yield [_whole_fit(course, best)]
+            (outcome,) = yield [course.whole(best)]
             if outcome.error is not None:
                 raise outcome.error
             self.best_estimator_, self.refit_time_ = outcome.value, outcome.seconds
             if hasattr(self.best_estimator_, "feature_names_in_"):
                 self.feature_names_in_ = self.best_estimator_.feature_names_in_
         self.cv_results_ = results
+
+    def _check_refit_for_multimetric(self, scores: Any) -> None:
+        try:
+            super()._check_refit_for_multimetric(scores)
+        except ValueError as error:
+            raise ScoringError(f"{error} Scorers are {', '.join(scores)}.") from None
 
     def _check_first(self, scores: Any) -> None:
         """Look at the first scores: only then is known what a function gives."""
@@ -286,22 +293,3 @@ def _positions(train: Any, test: Any) -> Split:
     masks = [np.asarray(part) for part in (train, test)]
     train, test = [np.flatnonzero(part) if part.dtype == bool else part for part in masks]
     return train, test
-
-
-def _whole_fit(course: Course, trial: Trial) -> Unit:
-    """The fit of a trial's configuration to all rows, by the way that the trial has gone."""
-    way: list[Stretch] = []
-    for stretch in trial.way:
-        if way and way[-1].config == stretch.config:
-            way.pop()
-        way.append(stretch)
-    plain = course.resource is None and course.view.y is not None
-    return Unit(
-        member="best configuration",
-        part="all rows",
-        estimator=course.configured(way[0].config),
-        view=course.view,
-        fit_params=course.fit_params,
-        # Without work of its own it is the same unit as that of an ensemble with this member.
-        own=None if plain else WholeFit(resource=course.resource, way=way),
-    )

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from distml.ensemble.members import OutOfFold, Unit, View
-from distml.tune.folds import Fold, FoldScore, Stretch
+from distml.tune.folds import Fold, FoldScore, Stretch, WholeFit
 from distml.tune.resource import Resource
 from distml.tune.turns import Config
 
@@ -136,6 +136,24 @@ class Course:
         Parameters that are estimators are cloned as well: two trials may share one.
         """
         return clone(self.estimator).set_params(**clone(dict(config), safe=False))
+
+    def whole(self, trial: Trial) -> Unit:
+        """The fit of a trial's configuration to all rows, by the way that the trial has gone."""
+        way: list[Stretch] = []
+        for stretch in trial.way:
+            if way and way[-1].config == stretch.config:
+                way.pop()
+            way.append(stretch)
+        plain = self.resource is None and self.view.y is not None
+        return Unit(
+            member="best configuration",
+            part="all rows",
+            estimator=self.configured(way[0].config),
+            view=self.view,
+            fit_params=self.fit_params,
+            # Without work of its own it is the unit of an ensemble that has it as a member.
+            own=None if plain else WholeFit(resource=self.resource, way=way),
+        )
 
     def _unit(self, trial: Trial, number: int) -> Unit:
         train, test = self.splits[number]
