@@ -91,7 +91,7 @@ LIBRARIES: dict[str, set[str]] = {
     | {"cloudpickle", "joblib", "psutil", "ray", "rich", "threadpoolctl", "xgboost"},
     "train": _NUMERIC
     | {"cloudpickle", "keras", "ray", "safetensors", "sentencepiece", "threadpoolctl", "torch"},
-    "tune": _NUMERIC | {"cloudpickle", "ray", "threadpoolctl"},
+    "tune": _NUMERIC | {"cloudpickle", "optuna", "ray", "threadpoolctl"},
     "launch": {"psutil"},
     "predict": {"pyarrow", "threadpoolctl"},
     "driver": {"ray"},
