@@ -59,6 +59,7 @@ _ALLOWED: dict[str, tuple[Condition, str]] = {
     "lr": (_number(above=0.0), "a number above 0"),
     "weight_decay": (_number(least=0.0), "a number from 0 on"),
     "warmup": (_number(least=0.0, most=1.0), "a share from 0 to 1"),
+    "cycles": (_whole(1), "a number of cycles from 1 on"),
     "early_stopping": (_or_none(_whole(1)), "a number of epochs from 1 on, or None"),
     "accumulate": (_whole(1), "a number of micro-batches from 1 on"),
     "clip_norm": (_or_none(_number(above=0.0)), "a number above 0, or None"),

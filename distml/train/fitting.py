@@ -9,7 +9,7 @@ whole global batch, backward, clip, step, schedule.
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -73,6 +73,7 @@ class _Course:
     lr_scale: float = 1.0
     best_weights: dict[str, torch.Tensor] | None = None
     best_epoch: int | None = None
+    snapshots: list[dict[str, torch.Tensor]] = field(default_factory=list)
 
 
 class _Loop:
@@ -91,7 +92,11 @@ class _Loop:
         self._optimizer = self._begin_optimizer()
         steps = training.epochs * train.num_batches("train", training.batch_size)
         self._scheduler = make_scheduler(
-            training.scheduler, self._optimizer, total_steps=steps, warmup=training.warmup
+            training.scheduler,
+            self._optimizer,
+            total_steps=steps,
+            warmup=training.warmup,
+            cycle_ends=training.cycle_ends,
         )
         self._scaler = train.parallel.scaler()
         resumed = train.resume(
@@ -144,6 +149,8 @@ class _Loop:
             metrics |= self._validate()
         if train.best.take(metrics, train.position.step):
             course.best_weights, course.best_epoch = self._weights(), epoch
+        if self._training.ends_cycle(epoch):
+            course.snapshots.append(self._weights())
         course.loss = course.rows = course.seconds = 0.0
         train.report({"epoch": float(epoch), **metrics})
 
@@ -163,6 +170,7 @@ class _Loop:
             weights=self._weights() if course.best_weights is None else course.best_weights,
             history=train.history,
             best_epoch=course.best_epoch,
+            snapshots=course.snapshots,
             optimizer_state=to_cpu(train.parallel.optimizer_state(self._model, self._optimizer)),
             num_steps=train.position.step,
             device=device_name(train.device),
@@ -250,11 +258,9 @@ class _Loop:
         self._train.close()
         place = self._train.checkpoints
         kept = place.steps() if place is not None else []
-        where = (
-            f"the last good checkpoint is {place.path(kept[-1])}"
-            if place and kept
-            else ("no checkpoint was kept")
-        )
+        where = "no checkpoint was kept"
+        if place and kept:
+            where = f"the last good checkpoint is {place.path(kept[-1])}"
         lr = self._optimizer.param_groups[0]["lr"]
         return (
             f"the loss is not finite at step {step} (learning rate {lr:.3g}); {where}; lower lr, "

@@ -29,6 +29,7 @@ from distml.train.recovery import carry_out
 from distml.train.rows import Rows
 from distml.train.setup import Setup, Workers
 from distml.train.shape import Shape
+from distml.train.snapshots import Snapshots
 from distml.train.state import pack, unpack
 from distml.train.training import Fitted, Training, rows_of_a_batch
 from distml.train.training_data import TrainingData
@@ -43,7 +44,7 @@ _LIGHT_FLOPS = 1e8
 """Of the forward pass of a batch: less is done by one thread before another has begun."""
 
 
-class Network(BaseEstimator):
+class Network(Snapshots, BaseEstimator):
     """Parameters of all networks; see `NeuralClassifier` for what each means."""
 
     def __init__(
@@ -57,6 +58,7 @@ class Network(BaseEstimator):
         weight_decay: float = 0.0,
         scheduler: Any = None,
         warmup: float = 0.0,
+        cycles: int = 1,
         loss: Any = "auto",
         early_stopping: int | None = None,
         validation_fraction: float = 0.1,
@@ -88,6 +90,7 @@ class Network(BaseEstimator):
         self.weight_decay = weight_decay
         self.scheduler = scheduler
         self.warmup = warmup
+        self.cycles = cycles
         self.loss = loss
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -189,10 +192,11 @@ class Network(BaseEstimator):
             weight_decay=self.weight_decay,
             scheduler=self.scheduler,
             warmup=self.warmup,
+            cycles=self.cycles,
             patience=self.early_stopping,
             accumulate=self.accumulate,
             clip_norm=self.clip_norm,
-            freeze=_patterns(self.freeze),
+            freeze=self.freeze,
             lr_factors=self.lr_factors,
             weights=weights,
             rollback=self.on_nan == "rollback",
@@ -209,6 +213,10 @@ class Network(BaseEstimator):
         self.history_ = [*before, *fitted.history]
         self.best_epoch_ = fitted.best_epoch
         self.weights_ = {name: tensor.numpy() for name, tensor in fitted.weights.items()}
+        self.snapshot_weights_ = [
+            {name: tensor.numpy() for name, tensor in weights.items()}
+            for weights in fitted.snapshots
+        ]
         self.n_iter_ = len(self.history_)
         self.n_steps_ = fitted.num_steps
         self.device_, self.num_workers_ = fitted.device, fitted.num_workers
@@ -288,7 +296,3 @@ class Network(BaseEstimator):
             network.load_state_dict(weights, assign=True)
             made[str(device)] = network.to(device).eval()
         return made[str(device)]
-
-
-def _patterns(freeze: str | list[str] | None) -> tuple[str, ...]:
-    return (freeze,) if isinstance(freeze, str) else tuple(freeze or ())

@@ -5,6 +5,7 @@ function instead. A pattern is a regular expression that is searched in the weig
 finds nothing is refused, because a typing error would otherwise train what was to be kept.
 """
 
+import bisect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -78,6 +79,7 @@ def make_scheduler(
     *,
     total_steps: int,
     warmup: float = 0.0,
+    cycle_ends: Sequence[int] = (),
 ) -> Any:
     """A schedule of the learning rate that takes a step after each of the optimizer.
 
@@ -87,6 +89,8 @@ def make_scheduler(
         optimizer: whose rate it is.
         total_steps: steps of the whole training.
         warmup: share of the steps in which the rate rises from 0 first.
+        cycle_ends: epochs after which the schedule begins anew, ascending, the last one included;
+            a function of the user's begins anew by itself.
 
     Raises:
         UserError: an unknown name.
@@ -100,12 +104,15 @@ def make_scheduler(
         raise UserError(f"scheduler={scheduler!r} is none of {known}; or give a function")
     shape = _SCHEDULES[scheduler] if scheduler else _constant
     warm = int(warmup * total_steps)
+    ends = [total_steps * end // cycle_ends[-1] for end in cycle_ends] or [total_steps]
 
     # A function, of which the schedule's state keeps nothing.
     def factor(step: int) -> float:
         if step < warm:
             return (step + 1) / (warm + 1)
-        return shape((step - warm) / max(total_steps - warm, 1))
+        cycle = min(bisect.bisect_right(ends, step), len(ends) - 1)
+        begin = max(ends[cycle - 1], warm) if cycle else warm
+        return shape((step - begin) / max(ends[cycle] - begin, 1))
 
     return lr_scheduler.LambdaLR(optimizer, factor)
 
@@ -131,12 +138,12 @@ def _constant(done: float) -> float:
     return 1.0
 
 
-def freeze_weights(model: nn.Module, patterns: Sequence[str]) -> list[str]:
+def freeze_weights(model: nn.Module, patterns: str | Sequence[str] | None) -> list[str]:
     """Stop weights from learning.
 
     Args:
         model: the network.
-        patterns: regular expressions, searched in the weights' names.
+        patterns: a regular expression or several, searched in the weights' names.
 
     Returns:
         The names of those frozen.
@@ -144,6 +151,7 @@ def freeze_weights(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     Raises:
         UserError: a pattern finds nothing, or nothing is left to learn.
     """
+    patterns = [patterns] if isinstance(patterns, str) else patterns or ()
     frozen = []
     names = [name for name, _ in model.named_parameters()]
     for pattern in patterns:

@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 from distml.errors import DistmlError, UserError
 from distml.train.objective import Objective
 from distml.train.position import Position
+from distml.train.snapshots import cycle_ends
 
 __all__ = ["DivergedError", "Fitted", "Training", "rows_of_a_batch"]
 
@@ -38,13 +39,15 @@ class Training:
     weight_decay: float = 0.0
     scheduler: Any = None
     warmup: float = 0.0
+    cycles: int = 1
+    """Parts the training has, at whose ends the weights are kept if there are several."""
     patience: int | None = None
     """Epochs without a better validation loss before the training ends. `None`: it does not."""
     accumulate: int = 1
     """Micro-batches a batch is computed in."""
     clip_norm: float | None = None
     """Largest norm of the gradient of a step."""
-    freeze: tuple[str, ...] = ()
+    freeze: str | Sequence[str] | None = None
     lr_factors: Mapping[str, float] | None = None
     weights: Mapping[str, Any] | None = None
     """Weights to begin with, by name; those not named are drawn."""
@@ -57,6 +60,15 @@ class Training:
     lr_scale: float = 1.0
     """Factor of the rate after a rollback."""
     seed: int = 0
+
+    @property
+    def cycle_ends(self) -> tuple[int, ...]:
+        """Epochs of this training that are done when each cycle ends."""
+        return cycle_ends(self.epochs, self.cycles)
+
+    def ends_cycle(self, epoch: int) -> bool:
+        """Whether one of several cycles is over with an epoch, counted from 0."""
+        return self.cycles > 1 and epoch + 1 - self.begin.epoch in self.cycle_ends
 
     def with_less_memory(self) -> "Training | None":
         """The same in micro-batches of half the size; `None` if they have one row each."""
@@ -81,6 +93,8 @@ class Fitted:
     """Metrics of each epoch."""
     best_epoch: int | None
     """Whose weights they are, if a validation told; counted from 0."""
+    snapshots: list[dict[str, torch.Tensor]] = field(default_factory=list)
+    """Weights at the end of each cycle; none if there is but one."""
     optimizer_state: Any = None
     """To go on with."""
     num_steps: int = 0

@@ -66,6 +66,17 @@ def test_members_that_differ_by_their_seed_are_a_deep_ensemble(iris):
     assert np.abs(alone[0] - alone[1]).max() > 1e-4
 
 
+def test_bagging_without_a_bootstrap_is_a_deep_ensemble(iris):
+    X, y = iris
+    with session.inline():
+        deep = BaggingClassifier(network(), 3, bootstrap=False, random_state=0).fit(X, y)
+    seeds = [member.random_state for member in deep.estimators_]
+    alone = [network(random_state=seed).fit(X, y).predict_proba(X) for seed in seeds]
+
+    assert len(set(seeds)) == 3
+    np.testing.assert_allclose(deep.predict_proba(X), np.mean(alone, axis=0), atol=1e-6)
+
+
 @pytest.mark.ray
 def test_a_network_in_a_worker_is_the_one_of_this_process(iris):
     X, y = iris

@@ -1,0 +1,66 @@
+"""Snapshots: a network as it was at the end of each cycle of its learning rate.
+
+The one decision: they are fitted estimators like any other, so an ensemble of them needs no class
+of its own: `VotingClassifier` averages what `FrozenEstimator` keeps from being fitted again, and
+`SelectionClassifier(cv="prefit")` or a stack weighs them.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from sklearn.utils.validation import check_is_fitted
+
+from distml.errors import UserError
+
+__all__ = ["Snapshots", "cycle_ends"]
+
+
+def cycle_ends(epochs: int, cycles: int) -> tuple[int, ...]:
+    """Epochs that are done when each cycle ends.
+
+    Args:
+        epochs: of the whole training.
+        cycles: parts it has; at most one an epoch.
+    """
+    cycles = min(cycles, epochs)
+    return tuple(epochs * (cycle + 1) // cycles for cycle in range(cycles))
+
+
+class Snapshots:
+    """Adds `snapshots` to an estimator that has kept weights at the ends of its cycles."""
+
+    cycles: int
+    snapshot_weights_: Sequence[Mapping[str, Any]]
+    """At the end of each cycle, name → array."""
+
+    def snapshots(self) -> list[Self]:
+        """The network as it was at the end of each cycle that it came to, the last one included.
+
+        Their mean is the snapshot ensemble of Huang, Li, Pleiss, Liu, Hopcroft and Weinberger,
+        "Snapshot Ensembles: Train 1, get M for free" (ICLR 2017), with `scheduler="cosine"`, whose
+        rate begins anew with each cycle:
+
+            members = [(f"cycle {i}", FrozenEstimator(each)) for i, each in enumerate(snapshots)]
+            VotingClassifier(members, voting="soft").fit(X, y)
+
+        Returns:
+            Fitted estimators in the order in which they were trained.
+
+        Raises:
+            NotFittedError: it is not fitted.
+            UserError: it kept none.
+        """
+        check_is_fitted(self, "weights_")
+        if not self.snapshot_weights_:
+            raise UserError(
+                f"cycles={self.cycles}: the network kept no snapshots; fit it with cycles from 2 on"
+            )
+        return [self._as_it_was(weights) for weights in self.snapshot_weights_]
+
+    def _as_it_was(self, weights: Mapping[str, Any]) -> Self:
+        former: Any = copy.copy(self)
+        former.weights_ = weights
+        former.optimizer_state_, former.best_epoch_ = None, None
+        former.snapshot_weights_, former._made = [], {}
+        return former
