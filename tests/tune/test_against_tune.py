@@ -98,7 +98,9 @@ def recording(scheduler: TrialScheduler, record: Record) -> TrialScheduler:
     return scheduler
 
 
-def search_in_tune(scheduler: TrialScheduler, folder: Path, scales: list[float]) -> Record:
+def search_in_tune(
+    scheduler: TrialScheduler, folder: Path, scales: list[float], at_once: int
+) -> Record:
     """Let real Ray Tune search, and note what happens."""
     record = Record()
     tune.Tuner(
@@ -108,7 +110,7 @@ def search_in_tune(scheduler: TrialScheduler, folder: Path, scales: list[float])
             metric="score",
             mode="max",
             scheduler=recording(scheduler, record),
-            max_concurrent_trials=4,
+            max_concurrent_trials=at_once,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(storage_path=str(folder), verbose=0),
@@ -166,16 +168,18 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("make", "yields"),
+    ("make", "at_once", "yields"),
     [
-        (lambda: ASHAScheduler(max_t=STEPS, grace_period=2, reduction_factor=2), False),
-        (lambda: MedianStoppingRule(time_attr="training_iteration", grace_period=2), True),
-        (lambda: HyperBandScheduler(max_t=STEPS, reduction_factor=3), False),
+        (lambda: ASHAScheduler(max_t=STEPS, grace_period=2, reduction_factor=2), 4, False),
+        (lambda: MedianStoppingRule(time_attr="training_iteration", grace_period=2), 4, True),
+        (lambda: HyperBandScheduler(max_t=STEPS, reduction_factor=3), 12, False),
     ],
     ids=["asha", "median", "hyperband"],
 )
-def test_stops_and_pauses_are_those_of_ray_tune(make: Any, yields: bool, tmp_path: Path) -> None:
-    record = search_in_tune(make(), tmp_path, SCALES)
+def test_stops_and_pauses_are_those_of_ray_tune(
+    make: Any, at_once: int, yields: bool, tmp_path: Path
+) -> None:
+    record = search_in_tune(make(), tmp_path, SCALES, at_once)
     stopped = tell(record, ours(make()), yields=yields)
     assert stopped == record.stopped
     assert stopped
@@ -195,6 +199,6 @@ def population() -> TrialScheduler:
 
 
 def test_population_exploits_whom_it_exploits_in_ray_tune(tmp_path: Path) -> None:
-    record = search_in_tune(population(), tmp_path, SCALES[:4])
+    record = search_in_tune(population(), tmp_path, SCALES[:4], 4)
     assert tell(record, ours(population()), yields=True) == set()
     assert any(event[0] == "result" and event[5] is not None for event in record.events)
