@@ -204,7 +204,10 @@ class Parallel:
             return values
         kind = torch.device("cpu") if dist.get_backend() == "gloo" else self.device
         tensor = torch.tensor(values, dtype=torch.float64, device=kind)
-        dist.all_reduce(tensor)
+        if self.exchange is None:
+            dist.all_reduce(tensor)
+        else:
+            self.exchange.add(tensor)
         return list(tensor.tolist())
 
     def _is_sharded(self, model: nn.Module) -> bool:

@@ -32,7 +32,7 @@ __all__ = ["NodeTakenError", "WorkersLostError", "misses_a_peer", "run_on_worker
 
 _ENVIRONMENT = {
     # Two seconds by default, which every start and end waits for.
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     # It would set up logging anew for all of this process.
     "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
