@@ -5,9 +5,9 @@ determines it and not who asked, so a selection after a stack of the same pool f
 prediction stored and fits none again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +16,7 @@ from sklearn.model_selection import check_cv
 from sklearn.model_selection._validation import _check_is_permutation
 from sklearn.utils.validation import check_is_fitted, indexable
 
+from distml.ensemble.handover import HandedOver
 from distml.ensemble.members import OutOfFold, Unit, View
 from distml.ensemble.mixed import Mixed
 from distml.ensemble.worker import Outcome
@@ -33,10 +34,41 @@ class CrossFitted(Mixed):
 
     cv: Any
     out_of_fold_: Mapping[str, Any]
+    _handed_over: HandedOver | None = None
+
+    @classmethod
+    def from_search(cls, search: Any, *, k: int = 10, **params: Any) -> Self:
+        """An ensemble of the best trials of a search, over the search's own folds.
+
+        What the trials said out of fold is handed over: where `fit` is given the rows of the
+        search, no fold is fitted again.
+
+        Args:
+            search: A fitted `TuneSearchCV`.
+            k: How many trials at most; of the best, those that say most different things.
+            **params: Further parameters of the ensemble.
+
+        Raises:
+            UserError: the search has no trials that an ensemble can be made of.
+        """
+        pool = search.pool(k)
+        ensemble = cls(pool.estimators, cv=pool.splits, **params)
+        ensemble._handed_over = pool.handed_over
+        return ensemble
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what members said of training rows: a saved model shall not grow with them."""
-        return {name: v for name, v in super().__getstate__().items() if name != "out_of_fold_"}
+        left_out = ("out_of_fold_", "_handed_over")
+        return {name: v for name, v in super().__getstate__().items() if name not in left_out}
+
+    def _fit_folds(
+        self, whole: Sequence[Unit], folds: Sequence[Unit]
+    ) -> Generator[Sequence[Unit], Any, tuple[list[Outcome], list[Outcome]]]:
+        """Have units fitted, and folds but for those that were handed over."""
+        known = {} if self._handed_over is None else self._handed_over.known(folds)
+        outcomes = iter((yield [*whole, *(unit for unit in folds if unit.name not in known)]))
+        done = [next(outcomes) for _ in whole]
+        return done, [known.get(unit.name) or next(outcomes) for unit in folds]
 
     def _splits(self, view: View) -> list[tuple[np.ndarray, np.ndarray]]:
         """The folds, the same for every member, as scikit-learn takes care of by copies of `cv`."""

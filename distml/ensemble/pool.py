@@ -138,7 +138,7 @@ class PlannedSelection(CrossFitted, _BaseHeterogeneousEnsemble):
         whole = self._fits_on_all_rows(view, routed)
         splits = self._splits(view)
         folds = self._folds(whole, {unit.member: self._method for unit in whole}, splits)
-        outcomes = yield folds
+        _, outcomes = yield from self._fit_folds([], folds)
         lost = check_outcomes(self, folds, outcomes)
         pool = [unit.member for unit in whole if unit.member not in lost]
         self.out_of_fold_ = out_of_fold(folds, outcomes, splits, pool)

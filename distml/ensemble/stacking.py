@@ -47,12 +47,12 @@ class _PlannedStacking(CrossFitted, _BaseStacking):
             whole = self._fits_on_all_rows(view, routed)
             methods, splits = self._methods(), self._splits(view)
             folds = self._folds(whole, methods, splits)
-            outcomes = yield [*whole, *folds]
-            dropped = check_outcomes(self, [*whole, *folds], outcomes)
-            self._keep(whole, outcomes[: len(whole)], dropped)
+            fitted, said = yield from self._fit_folds(whole, folds)
+            dropped = check_outcomes(self, [*whole, *folds], [*fitted, *said])
+            self._keep(whole, fitted, dropped)
             kept = [unit.member for unit in whole if unit.member not in dropped]
             self.stack_method_ = [methods[member] for member in kept]
-            self.out_of_fold_ = out_of_fold(folds, outcomes[len(whole) :], splits, kept)
+            self.out_of_fold_ = out_of_fold(folds, said, splits, kept)
             predictions = list(self.out_of_fold_.values())
         meta = View(self._concatenate_predictions(view.matrix(), predictions), view.y)
         final = Unit(

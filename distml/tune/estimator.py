@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.base import _fit_context, clone
 from sklearn.metrics._scorer import _MultimetricScorer
-from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import indexable
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_method_params
 
+from distml.ensemble.handover import Pool
 from distml.ensemble.members import View
 from distml.ensemble.planned import Planned
 from distml.ensemble.schedule import Plan
@@ -25,15 +25,14 @@ from distml.errors import UserError
 from distml.tune.arrangement import Arrangement, ScoringError, arrange, check_scoring_names
 from distml.tune.folds import Fold
 from distml.tune.plan import Turns
+from distml.tune.pool import make_pool, spoken
 from distml.tune.resource import classes_of
 from distml.tune.results import table
 from distml.tune.space import Space
+from distml.tune.splits import NO_FITS, Split, make_splits
 from distml.tune.trials import Course, Trial
 
 __all__ = ["TuneSearchCV"]
-
-Split = tuple[np.ndarray, np.ndarray]
-"""Positions to learn from, and to score."""
 
 
 class TuneSearchCV(Planned, BaseSearchCV):
@@ -168,7 +167,8 @@ class TuneSearchCV(Planned, BaseSearchCV):
         routed = self._get_routed_params_for_fit(_check_method_params(X, params=params))
         space = Space.of(self.space)
         space.check(self.estimator.get_params(deep=True), type(self.estimator).__name__)
-        splits = self._splits(X, y, routed.splitter.split)
+        splits = make_splits(self.cv, self.estimator, X, y, routed.splitter.split)
+        self.n_splits_ = len(splits)
         parts = arrange(self, space, self._gone_by(metric), self.n_splits_)
         self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
 
@@ -179,19 +179,20 @@ class TuneSearchCV(Planned, BaseSearchCV):
         self._carry_out(plan, X, y)
         return self
 
-    def _splits(self, X: Any, y: Any, params: Mapping[str, Any]) -> list[Split]:
-        """The folds, as scikit-learn makes and checks them."""
-        cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        self.n_splits_ = cv.get_n_splits(X, y, **params)
-        splits = [_positions(*split) for split in cv.split(X, y, **params)]
-        if len(splits) != self.n_splits_:
-            raise ValueError(
-                "cv.split and cv.get_n_splits return inconsistent results. Expected "
-                f"{self.n_splits_} splits, got {len(splits)}"
-            )
-        if not splits:
-            raise ValueError(_NO_FITS)
-        return splits
+    def pool(self, k: int) -> Pool:
+        """The best trials and what they said out of fold, for an ensemble's `from_search`.
+
+        Args:
+            k: How many at most: of three times as many best, those that differ most.
+
+        Raises:
+            UserError: no predictions were kept, or folds overlap.
+        """
+        return make_pool(getattr(self, "_spoken", None), k)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what trials said of training rows: a saved model shall not grow with them."""
+        return {name: v for name, v in super().__getstate__().items() if name != "_spoken"}
 
     def _gone_by(self, metric: Any) -> str:
         """The one of several scorers that is gone by.
@@ -242,6 +243,7 @@ class TuneSearchCV(Planned, BaseSearchCV):
         in_steps = parts.in_steps or self.time_budget_s is not None
         results = table(self, trials, self.n_splits_, in_steps=in_steps)
         self._choose(results, trials, course, metric)
+        self._spoken = spoken(course, trials, metric)
         if self.refit:
             best = trials[self.best_index_]
             (outcome,) = yield [course.whole(best)]
@@ -282,14 +284,4 @@ class TuneSearchCV(Planned, BaseSearchCV):
             return UserError(
                 f"time_budget_s={self.time_budget_s}: no trial was done in that time; give more"
             )
-        return ValueError(_NO_FITS)
-
-
-_NO_FITS = "No fits were performed. Was the CV iterator empty? Were there no candidates?"
-
-
-def _positions(train: Any, test: Any) -> Split:
-    """A split that a user's `cv` may as well give as masks."""
-    masks = [np.asarray(part) for part in (train, test)]
-    train, test = [np.flatnonzero(part) if part.dtype == bool else part for part in masks]
-    return train, test
+        return ValueError(NO_FITS)

@@ -51,6 +51,8 @@ class FoldScore:
     """Seconds of wall time to score the rows held out."""
     said: Any = None
     """What the learner says of the rows held out; see `Fold.keep_predictions`."""
+    said_by: str = ""
+    """The method that said it."""
     state: bytes | None = None
     """The learner, where there are further steps."""
     error: str | None = None
@@ -129,7 +131,7 @@ class Fold:
         if self.keep_predictions:
             # What scores well need not be able to feed an ensemble.
             with contextlib.suppress(Exception):
-                score = replace(score, said=self._say(fitted, X))
+                score = replace(score, **self._say(fitted, X))
         return replace(score, state=cloudpickle.dumps(fitted) if self.keep_state else None)
 
     def _fit(self, unit: Unit) -> BaseEstimator:
@@ -159,17 +161,14 @@ class Fold:
         )
         return _score(fitted, X, y, self.scorer, params, self.error_score)
 
-    def _say(self, fitted: Any, X: Any) -> Any:
-        for method in ("predict_proba", "decision_function", "predict"):
-            if hasattr(fitted, method):
-                break
-        else:
-            return None
+    def _say(self, fitted: Any, X: Any) -> dict[str, Any]:
+        methods = ("predict_proba", "decision_function", "predict")
+        method = next(name for name in methods if hasattr(fitted, name))
         said = getattr(fitted, method)(X)
-        if method == "predict" or self.classes is None:
-            return said
-        columns = np.searchsorted(self.classes, fitted.classes_)
-        return _enforce_prediction_order(columns, said, len(self.classes), method)
+        if method != "predict" and self.classes is not None:
+            columns = np.searchsorted(self.classes, fitted.classes_)
+            said = _enforce_prediction_order(columns, said, len(self.classes), method)
+        return {"said": said, "said_by": method}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -18,6 +18,7 @@ from distml.ensemble.members import Unit
 from distml.ensemble.schedule import Arrival, Stream
 from distml.runs.events import emit
 from distml.tune.folds import FoldScore, failure_of
+from distml.tune.pool import Kept
 from distml.tune.trials import Course, Reason, Trial
 from distml.tune.turns import PAUSE, STOP, Decider, Exploit, Proposer
 
@@ -79,6 +80,7 @@ class Turns:
         self._best = _NOTHING
         self._since_best = self._num_failed = self._num_ended = 0
         self._over: Reason | None = None
+        self._kept = Kept()
 
     def play(self) -> Generator[Stream, Arrival | None, None]:
         """The plan: yields units, hears of each, and ends when the search does.
@@ -208,6 +210,7 @@ class Turns:
     def _look_on(self, trial: Trial, value: float | None) -> None:
         """Whether it is worth while to try further."""
         self._num_ended += 1
+        self._kept.add(trial, _NOTHING if value is None else (trial.step, value))
         self._num_failed += trial.failed
         if value is not None and (trial.step, value) > self._best:
             self._best, self._since_best = (trial.step, value), 0

@@ -65,6 +65,20 @@ class Trial:
         """Whether a fit of it failed."""
         return any(score.error is not None for score in self.folds.values())
 
+    @property
+    def said_bytes(self) -> int:
+        """Memory of what its learners said of rows held out."""
+        return sum(int(getattr(fold.said, "nbytes", 0)) for fold in self.folds.values())
+
+    def has_spoken(self, num_folds: int) -> bool:
+        """Whether what its learners said of all folds is known."""
+        said = [fold.said for fold in self.folds.values() if isinstance(fold.said, np.ndarray)]
+        return len(said) == num_folds
+
+    def forget_said(self) -> None:
+        """Let go of what its learners said."""
+        self.folds = {number: replace(fold, said=None) for number, fold in self.folds.items()}
+
     def value(self, metric: str) -> float:
         """Mean score of the folds, of the first scorer if none is named; NaN if there is none."""
         scores = [_score(fold.test, metric) for fold in self.folds.values()]
@@ -154,6 +168,18 @@ class Course:
             # Without work of its own it is the unit of an ensemble that has it as a member.
             own=None if plain else WholeFit(resource=self.resource, way=way),
         )
+
+    def is_plain(self, trial: Trial) -> bool:
+        """Whether one fit of one configuration comes to what the trial has come to."""
+        one = all(stretch.config == trial.config for stretch in trial.way)
+        return one and (self.resource is None or self.resource.how != "passes")
+
+    def member(self, trial: Trial) -> BaseEstimator:
+        """An unfitted estimator whose fit is what the trial has come to."""
+        estimator = self.configured(trial.config)
+        if self.resource is not None:
+            self.resource.finish(estimator, trial.step, self.estimator)
+        return estimator
 
     def _unit(self, trial: Trial, number: int) -> Unit:
         train, test = self.splits[number]
