@@ -162,11 +162,6 @@ class Selection:
             rows.append(mine if own is None else own[mine])
         return Selection(self.dataset, rows)
 
-    def draw(self, num_rows: int, seed: int) -> "Selection":
-        """Select so many of the rows at random."""
-        drawn = np.random.default_rng(seed).choice(self.num_rows, num_rows, replace=False)
-        return self.pick(np.sort(drawn))
-
     def thinned(self, most: int) -> pa.Table:
         """At most so many rows, evenly from all of them.
 
@@ -195,7 +190,8 @@ class Selection:
 
 def keep_rows(table: pa.Table, rows: Rows | None) -> pa.Table:
     """The rows of a table with these numbers, sorted; all if it is `None`."""
-    if rows is None or len(rows) == table.num_rows:
+    # A table without columns has no rows either.
+    if rows is None or len(rows) == table.num_rows or not table.num_columns:
         return table
     # Nearly twice as fast as to take the rows by their numbers.
     keep = np.zeros(table.num_rows, dtype=np.bool_)

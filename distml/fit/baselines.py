@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils.validation import check_is_fitted
@@ -53,8 +52,7 @@ def constant(*, classification: bool) -> BaseEstimator:
 
 def holds(parts: Parts, rule: str, name: str) -> np.ndarray:
     """Where a rule holds in one part: bool array of shape (num_rows_of_part,)."""
-    columns = parts.table.select(list(rule_columns(rule)))
-    return evaluate_rule(rule, columns.take(pa.array(parts.rows[name])))
+    return evaluate_rule(rule, parts.whole(name, list(rule_columns(rule))))
 
 
 class RuleClassifier(ClassifierMixin, BaseEstimator):

@@ -41,13 +41,13 @@ class Delivery:
         run = open_storage(context.run_uri)
         run.write(RunPaths("").evaluation, dumps(evaluation).encode())
         parts, columns = self.trial.parts, self.trial.columns
-        unseen = parts.features(parts.tests[0], columns)
+        unseen = parts.some(parts.tests[0], columns)
         save_model(
             RunPaths(context.run_uri).bundle,
             self._model(context.run_id, table),
             golden=unseen,
             card=self._card(table, evaluation),
-            profile_rows=parts.features("train", columns),
+            profile_rows=parts.some("train", columns),
             unseen_rows=unseen,
             files=script_files(context.run_uri),
         )

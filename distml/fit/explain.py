@@ -14,6 +14,7 @@ from distml.fit.dependence import DEPENDENCE_ROWS, has_grid, partial_dependence
 from distml.fit.evaluation import Question
 from distml.fit.importance import effort, permutation_importance
 from distml.fit.recipe import Recipe
+from distml.fit.tables import Table
 
 __all__ = ["explain"]
 
@@ -21,7 +22,7 @@ _MOST_DEPENDENCES = 6
 
 
 def explain(
-    question: Question, recipe: Recipe, rows: pa.Table, y: np.ndarray, *, set_name: str
+    question: Question, recipe: Recipe, rows: Table, y: np.ndarray, *, set_name: str
 ) -> dict[str, Any]:
     """Measure the importance of all columns and the dependence on the most important.
 

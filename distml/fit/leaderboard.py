@@ -9,11 +9,11 @@ from typing import Any
 
 import cloudpickle
 import numpy as np
-import pyarrow as pa
 from sklearn.base import BaseEstimator
 
 from distml.fit.predictions import Predictions, predict_blocks
 from distml.fit.recipe import Recipe
+from distml.fit.tables import Table
 
 __all__ = ["Entry", "fitted", "leaderboard", "models", "named_apart", "predict_part", "size_bytes"]
 
@@ -60,7 +60,7 @@ def fitted(
 
 
 def predict_part(
-    entries: Sequence[Entry], recipe: Recipe, rows: pa.Table, holds: np.ndarray | None
+    entries: Sequence[Entry], recipe: Recipe, rows: Table, holds: np.ndarray | None
 ) -> dict[str, Predictions]:
     """What every model says of one part, which is encoded block by block.
 

@@ -66,13 +66,16 @@ def plan_fit(
     table_bytes = _table_bytes(dataset, columns.schema.names)
     host = host_facts()
     memory_bytes = min(host["memory_bytes"], context.resources.memory_bytes or 2**63)
-    _check_memory("the rows alone take", table_bytes, memory_bytes)
+    streams = task.streams(columns)
+    if not streams:
+        _check_memory("the rows alone take", table_bytes, memory_bytes)
     own_bytes, shared_bytes = standing_bytes()
     samples = measure_samples(replace(task, data=dataset), rows, context, budget_s)
     num_cpus = context.resources.num_cpus or host["cpus"]
     draw = partial(draw_up, samples, rows, num_cpus, own_bytes=own_bytes, shared_bytes=shared_bytes)
     plan = draw()
-    _check_memory("it takes at least", plan["memory"]["peak_bytes"]["low"], memory_bytes)
+    if not streams:  # samples are small enough to be in memory, and all the rows are not
+        _check_memory("it takes at least", plan["memory"]["peak_bytes"]["low"], memory_bytes)
     if stored is not None and samples[-1].fits:
         plan = draw(stored=stored(has_members=samples[-1].has_members))
     return {

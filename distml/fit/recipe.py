@@ -2,7 +2,8 @@
 
 One decision: rows are Arrow tables up to here, whatever the encoder reads, and only a block of them
 is ever a matrix, except for the training rows, which estimators take whole. Without an encoder the
-estimator is given the tables themselves: networks read columns of any kind.
+estimator is given the tables themselves, or a selection of rows: networks read columns of any kind,
+and a block at a time.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from distml.data import Encoder
 from distml.fit.predictions import Predictions, predict_blocks
 from distml.fit.seeds import seeded
+from distml.fit.tables import Table
 
 __all__ = ["Recipe"]
 
@@ -49,7 +51,7 @@ class Recipe:
         encoder = None if self.encoder is None else clone(self.encoder)
         return Recipe(encoder=encoder, estimator=clone(self.estimator), takes=self.takes)
 
-    def learn(self, rows: pa.Table, y: np.ndarray) -> Any:
+    def learn(self, rows: Table, y: np.ndarray) -> Any:
         """Fit the encoder, if any; the matrix of shape (n_rows, n_features) for the estimator."""
         given = self._read(rows)
         return given if self.encoder is None else self.encoder.fit_transform(given, y)
@@ -63,7 +65,7 @@ class Recipe:
         self.train(self.learn(rows, y), y)
         return self
 
-    def encode(self, rows: pa.Table) -> Any:
+    def encode(self, rows: Table) -> Any:
         """What the estimator predicts some rows from: their matrix, by the fitted encoder."""
         given = self._read(rows)
         return given if self.encoder is None else self.encoder.transform(given)
@@ -84,5 +86,5 @@ class Recipe:
         inputs = {"matrix": lambda block: self.encode(rows[block])}
         return predict_blocks([(self.estimator, "matrix")], inputs, rows.num_rows, methods)[0]
 
-    def _read(self, rows: pa.Table) -> Any:
+    def _read(self, rows: Any) -> Any:
         return rows if self.takes == "arrow" else rows.to_pandas()

@@ -1,23 +1,26 @@
 """From a sharded dataset to what an estimator learns from: rows, features, labels, splits.
 
+One decision: rows are a table, or, where they do not fit into memory, a selection that is read a
+block at a time; only labels are held whole then, and columns that a rule or a slice asks for.
 Everything that can be wrong with the data is found here, before anything is fitted, and said with
 the column and the value.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distml.data import ShardedDataset, Split
+from distml.data import Selection, ShardedDataset, Split, sides_of
 from distml.errors import DataError, UserError
 
 __all__ = [
     "Labels",
     "Parts",
+    "Table",
     "column_names",
     "draw_rows",
     "is_nested",
@@ -25,6 +28,12 @@ __all__ = [
     "read_labels",
     "split_table",
 ]
+
+Table: TypeAlias = pa.Table | Selection
+"""Rows in memory, or rows that are read when they are needed; both give slices and rows by number.
+"""
+
+_SOME_ROWS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +55,7 @@ class Labels:
 class Parts:
     """A table divided into `train` and test sets."""
 
-    table: pa.Table
+    table: Table
     labels: Labels
     rows: Mapping[str, np.ndarray]
     """`train` and the names of test sets → integer array of rows."""
@@ -56,16 +65,41 @@ class Parts:
         """Names of the test sets."""
         return [name for name in self.rows if name != "train"]
 
-    def features(self, name: str, columns: Sequence[str]) -> pa.Table:
-        """The features of one part."""
-        return self.table.select(list(columns)).take(pa.array(self.rows[name]))
+    @property
+    def are_streamed(self) -> bool:
+        """Whether the rows are not in memory."""
+        return isinstance(self.table, Selection)
+
+    def features(self, name: str, columns: Sequence[str]) -> Table:
+        """The features of one part, not read yet if the rows are streamed."""
+        rows = self.table.select(list(columns))
+        if isinstance(rows, Selection):
+            return rows.pick(self.rows[name])
+        return rows.take(pa.array(self.rows[name]))
+
+    def whole(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of one part, in memory."""
+        rows = self.features(name, columns)
+        return rows.to_table() if isinstance(rows, Selection) else rows
+
+    def some(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """The features of one part; of rows that are streamed a few, evenly from all of them."""
+        rows = self.features(name, columns)
+        return rows.thinned(_SOME_ROWS) if isinstance(rows, Selection) else rows
+
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """All rows of all parts: one table, or those of each shard in turn."""
+        if isinstance(self.table, Selection):
+            yield from self.table.iter_tables(columns)
+        else:
+            yield self.table.select(list(columns))
 
     def y(self, name: str) -> np.ndarray:
         """The labels of one part: array of shape (num_rows_of_part,)."""
         return self.labels.y[self.rows[name]]
 
 
-def draw_rows(table: pa.Table, num_rows: int | None, seed: int) -> pa.Table:
+def draw_rows(table: Table, num_rows: int | None, seed: int) -> Table:
     """Keep `num_rows` rows drawn at random, in their order; all if it is `None`.
 
     Raises:
@@ -76,7 +110,8 @@ def draw_rows(table: pa.Table, num_rows: int | None, seed: int) -> pa.Table:
     if num_rows > table.num_rows:
         raise UserError(f"rows={num_rows}: the data has {table.num_rows}; give at most that")
     drawn = np.random.default_rng(seed).choice(table.num_rows, num_rows, replace=False)
-    return table.take(pa.array(np.sort(drawn)))
+    drawn.sort()
+    return table.pick(drawn) if isinstance(table, Selection) else table.take(pa.array(drawn))
 
 
 def read_labels(column: pa.ChunkedArray, name: str, *, classification: bool) -> Labels:
@@ -115,8 +150,8 @@ def _numbers(column: pa.ChunkedArray, name: str) -> np.ndarray:
     return values
 
 
-def split_table(table: pa.Table, labels: Labels, split: Split, folds: int | None) -> Parts:
-    """Divide a table into `train` and test sets.
+def split_table(table: Table, labels: Labels, split: Split, folds: int | None) -> Parts:
+    """Divide rows into `train` and test sets.
 
     Args:
         table: All rows.
@@ -127,7 +162,7 @@ def split_table(table: pa.Table, labels: Labels, split: Split, folds: int | None
     Raises:
         DataError: a part is empty, or a class has fewer training rows than there are folds.
     """
-    parts = Parts(table=table, labels=labels, rows=split.rows(table))
+    parts = Parts(table=table, labels=labels, rows=_rows_of(table, split))
     for name, rows in parts.rows.items():
         if not len(rows):
             raise DataError(
@@ -135,6 +170,13 @@ def split_table(table: pa.Table, labels: Labels, split: Split, folds: int | None
             )
     _check_classes(labels, parts.y("train"), folds)
     return parts
+
+
+def _rows_of(table: Table, split: Split) -> Mapping[str, np.ndarray]:
+    if not isinstance(table, Selection):
+        return split.rows(table)
+    sides = np.concatenate([np.empty(0, np.int8), *sides_of(table, split)])
+    return {name: np.flatnonzero(sides == i) for i, name in enumerate(split.names)}
 
 
 def _check_classes(labels: Labels, train: np.ndarray, folds: int | None) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
-from distml.data import Encoder, ShardedDataset, Split, rule_columns
+from distml.data import Encoder, Selection, ShardedDataset, Split, rule_columns
 from distml.errors import UserError
 from distml.fit.delivery import Delivery
 from distml.fit.evaluate import check_metrics, default_metrics
@@ -25,6 +25,7 @@ from distml.fit.former import load_former
 from distml.fit.recipe import Recipe
 from distml.fit.tables import (
     Parts,
+    Table,
     column_names,
     draw_rows,
     is_nested,
@@ -68,7 +69,8 @@ class Fit:
     encoder: Any = field(default_factory=Encoder)
     """Makes a matrix of the features: an `Encoder`, or any scikit-learn transformer of a
     DataFrame. `None`: the estimator is given the rows as an Arrow table, which networks read
-    themselves: categories, text, images and sequences too."""
+    themselves: categories, text, images and sequences too. One with `memory_bytes` streams rows
+    that take more than that, in training and evaluation; only labels are held whole."""
     selector: Any = None
     """scikit-learn feature selection, applied to the matrix."""
     metrics: Sequence[str] = ()
@@ -183,12 +185,37 @@ class Fit:
         order = [name for name in dataset.schema.names if name in needed]
         unknown = sorted(needed.difference(order))
         self._check_slices(dataset.select([*order, *unknown]).schema)
-        table = draw_rows(dataset.to_table([*order, *unknown]), self.rows, seed)
+        table = draw_rows(self._rows(dataset.select([*order, *unknown])), self.rows, seed)
+        label = table.to_table([self.label]) if isinstance(table, Selection) else table
         labels = read_labels(
-            table[self.label], self.label, classification=is_classifier(self.estimator)
+            label[self.label], self.label, classification=is_classifier(self.estimator)
         )
         folds = self.estimator.get_params().get("cv")
         return split_table(table, labels, self.split, folds if isinstance(folds, int) else None)
+
+    def _rows(self, dataset: ShardedDataset) -> Table:
+        """In memory, unless it is for a network that streams them."""
+        if not self.streams(dataset):
+            return dataset.to_table()
+        if self.cross_validation is not None or self.learning_curve:
+            name = "cross_validation" if self.cross_validation is not None else "learning_curve"
+            raise UserError(
+                f"{name}: the rows take more than memory_bytes={self.estimator.memory_bytes:,} and "
+                "are streamed once; leave it out, or give more memory"
+            )
+        return Selection(dataset)
+
+    def streams(self, dataset: ShardedDataset) -> bool:
+        """Whether the estimator reads the rows itself, and they take more than it may hold.
+
+        Raises:
+            DataError: the first shard cannot be read.
+        """
+        if self.encoder is not None:
+            return False
+        most = getattr(self.estimator, "memory_bytes", None)
+        share = 1.0 if self.rows is None else self.rows / max(dataset.num_rows, 1)
+        return most is not None and Selection(dataset).is_larger_than(int(most / share))
 
     def _check_slices(self, schema: pa.Schema) -> None:
         for name in self.slices:

@@ -97,5 +97,5 @@ class Trial:
         return predict_part(entries, self.recipe, rows, where)
 
     def _columns(self, name: str, columns: Sequence[str]) -> dict[str, Any]:
-        rows = self.parts.features(name, columns)
+        rows = self.parts.whole(name, columns)
         return dict(zip(rows.column_names, rows.columns, strict=True))

@@ -76,7 +76,7 @@ def refits_of_folds(
         )
         for number, test in enumerate(left_out, start=1)
     ]
-    rows = parts.features("train", columns)
+    rows = parts.whole("train", columns)
     return Refits(recipe=recipe, rows=rows, y=y, metrics=question.metrics, each=each)
 
 
@@ -150,7 +150,7 @@ def refits_of_curve(
         )
         for count in counts
     ]
-    rows = pa.concat_tables([parts.features(name, columns) for name in y])
+    rows = pa.concat_tables([parts.whole(name, columns) for name in y])
     labels, metrics = np.concatenate(list(y.values())), question.metrics[:1]
     return Refits(recipe=recipe, rows=rows, y=labels, metrics=metrics, each=each)
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from sklearn.base import BaseEstimator
 
 from distml.errors import UserError
 from distml.fit.recipe import Recipe
+from distml.fit.tables import Table
 from distml.runs.model import Model
 
 __all__ = ["WarmRecipe", "warm_recipe"]
@@ -33,7 +33,7 @@ class WarmRecipe(Recipe):
     former: BaseEstimator
     """Fitted."""
 
-    def learn(self, rows: pa.Table, y: np.ndarray) -> Any:
+    def learn(self, rows: Table, y: np.ndarray) -> Any:
         """Nothing is learnt: the matrix of shape (n_rows, n_features), by the former encoder."""
         return self.encode(rows)
 
