@@ -82,7 +82,7 @@ def test_sums_and_gradients_are_those_of_gloo_and_the_same_bits_on_each_worker(
     tmp_path, monkeypatch
 ):
     # The processes import this file by its name.
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
     world_size = 3  # Two that swap, and one that stands aside.
     multiprocessing.spawn(_worker, (world_size, str(tmp_path)), nprocs=world_size)
     told = [torch.load(tmp_path / f"{rank}.pt") for rank in range(world_size)]
