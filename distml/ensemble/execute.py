@@ -1,7 +1,7 @@
 """Where units run: in this process, or as Ray tasks over arrays put into the object store once.
 
 Both executors keep one contract, so the schedule knows neither Ray nor whether there is any. This
-file has the only remote function and the only `ray.wait` of the ensembles.
+file has the only remote functions of the ensembles and waits for them.
 """
 
 import math
@@ -13,6 +13,7 @@ import psutil
 import sklearn
 
 from distml import session
+from distml.ensemble.letters import Letters, run_heard
 from distml.ensemble.members import Unit
 from distml.ensemble.worker import Outcome, Settings, WorkerLostError, detach, perform, run_unit
 from distml.runs.units import UnitStore
@@ -100,7 +101,8 @@ class RayExecutor:
         import ray
 
         self._ray: Any = ray
-        self._remote = ray.remote(run_unit)
+        self._remote, self._heard = ray.remote(run_unit), ray.remote(run_heard)
+        self._letters, self._speaking = Letters(ray), set[Any]()
         self._units = units
         self._running: dict[Any, Any] = {}
         # Each value holds the array too, so that its id is not given to another object meanwhile.
@@ -135,7 +137,8 @@ class RayExecutor:
         # WorkerLostError workers are the schedule's business: it tries again with fewer at a time.
         # A request that no node can meet would wait for ever.
         memory = min(memory_bytes, self._memory_per_node) or None
-        task = self._remote.options(
+        letterbox = self._letters.letterbox_for(unit.estimator)
+        task = (self._heard if letterbox else self._remote).options(
             num_cpus=0 if has_workers else cpus,
             memory=memory,
             max_retries=0,
@@ -143,11 +146,22 @@ class RayExecutor:
         )
         dtype = _dtype_inside(unit, X)
         shared = [self._share(X, dtype), *map(self._share, arrays)]
-        self._running[task.remote(shell, settings, *shared)] = ticket
+        tag = {"unit": getattr(ticket, "name", unit.name), "member": unit.member}
+        heard = (letterbox, tag) if letterbox else ()
+        reference = task.remote(*heard, shell, settings, *shared)
+        self._running[reference] = ticket
+        if heard:
+            self._speaking.add(reference)
 
     def wait(self) -> tuple[Any, Outcome]:
-        """Block until Ray has one of them done."""
-        (done, *_), _ = self._ray.wait(list(self._running), num_returns=1)
+        """Block until Ray has one of them done, and pass on what is heard meanwhile."""
+        found: list[Any] = []
+        while not found:
+            self._letters.pass_on(wait=False)
+            found, _ = self._ray.wait(list(self._running), timeout=self._letters.poll_s())
+        (done,) = found
+        self._letters.pass_on(wait=done in self._speaking)
+        self._speaking.discard(done)
         ticket = self._running.pop(done)
         try:
             packed = self._ray.get(done)
@@ -157,6 +171,7 @@ class RayExecutor:
 
     def close(self) -> None:
         """Cancel what runs; the object store frees the arrays when nothing refers to them."""
+        self._letters.close()
         for reference in self._running:
             self._ray.cancel(reference, force=True)
         self._running.clear()

@@ -123,7 +123,7 @@ def outside_units(events: Sequence[Event]) -> Iterator[Event]:
             running.add(event["unit"])
         elif kind in ("unit_done", "unit_failed", "unit_retried"):
             running.discard(event.get("unit", ""))
-        elif not running:
+        elif not running and "unit" not in event:
             yield event
 
 

@@ -40,7 +40,9 @@ class Progress:
     most_running: int = 0
     """The most units that were fitted at once."""
     training: Training | None = None
-    """The network that is trained, or was last, where its events are heard."""
+    """The network that is trained, or was last, outside of units or in this process."""
+    trainings: Mapping[str, Training] = field(default_factory=dict)
+    """Unit → its network, of the units being fitted elsewhere."""
 
     @property
     def has_begun(self) -> bool:
@@ -95,6 +97,8 @@ class Progress:
 
 
 _NOTHING = Progress()
+_SHOWN = 3
+"""Networks in units that have a line each."""
 
 
 def advance(progress: Progress, event: Mapping[str, Any]) -> Progress:
@@ -113,10 +117,14 @@ def advance(progress: Progress, event: Mapping[str, Any]) -> Progress:
     step = _STEPS.get(event["kind"])
     if step is not None:
         return dataclasses.replace(progress, **step(progress, event))
-    training = advance_training(progress.training, event)
-    if training is progress.training:
+    unit = event.get("unit")
+    before = progress.training if unit is None else progress.trainings.get(unit)
+    training = advance_training(before, event)
+    if training is None or training is before:
         return progress
-    return dataclasses.replace(progress, training=training)
+    if unit is None:
+        return dataclasses.replace(progress, training=training)
+    return dataclasses.replace(progress, trainings={**progress.trainings, unit: training})
 
 
 def progress_of(events: Iterable[Mapping[str, Any]]) -> Progress:
@@ -157,6 +165,7 @@ def _done(progress: Progress, event: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "done": progress.done + 1,
         "running": _without(progress.running, event["unit"]),
+        "trainings": _without(progress.trainings, event["unit"]),
         "seconds": {**progress.seconds, member: spent},
     }
 
@@ -164,13 +173,17 @@ def _done(progress: Progress, event: Mapping[str, Any]) -> dict[str, Any]:
 def _failed(progress: Progress, event: Mapping[str, Any]) -> dict[str, Any]:
     running = _without(progress.running, event["unit"])
     message = f"{event.get('member', event['unit'])} failed: {event.get('error', '')}"
-    return {"failed": progress.failed + 1, "running": running, "message": message}
+    trainings = _without(progress.trainings, event["unit"])
+    failed = progress.failed + 1
+    return {"failed": failed, "running": running, "trainings": trainings, "message": message}
 
 
 def _retried(progress: Progress, event: Mapping[str, Any]) -> dict[str, Any]:
     running = _without(progress.running, event["unit"])
     message = f"{event.get('member', event['unit'])} again: {event.get('reason', '')}"
-    return {"retried": progress.retried + 1, "running": running, "message": message}
+    trainings = _without(progress.trainings, event["unit"])
+    retried = progress.retried + 1
+    return {"retried": retried, "running": running, "trainings": trainings, "message": message}
 
 
 def _restarted(progress: Progress, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,7 +243,7 @@ def lines(progress: Progress, now: float) -> list[str]:
         now: Unix seconds.
 
     Returns:
-        One to three lines.
+        One to three lines, and one for each of the first networks in units.
 
     Raises:
         Nothing.
@@ -240,6 +253,9 @@ def lines(progress: Progress, now: float) -> list[str]:
         where = f"{_training(training, now)}, " if progress.total and not training.done else ""
         shown = not progress.total or not training.done
         said.append(f"{where}{figures(training)}".removesuffix(", ") if shown else "")
+    for unit, one in list(progress.trainings.items())[:_SHOWN]:
+        named = f"{unit}: {whereabouts(one)}, {figures(one)}"
+        said.append(named.removesuffix(", "))
     return [line for line in (*said, progress.message) if line]
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distml.runs.progress import Progress, advance, describe, progress_of
+from distml.runs.progress import Progress, advance, describe, lines, progress_of
 
 
 def event(kind: str, t: float = 0.0, **fields: Any) -> dict[str, Any]:
@@ -122,3 +122,26 @@ def test_every_unit_is_in_exactly_one_place(cached: int, outcomes: list[str]) ->
             progress = advance(progress, end)
         places = (progress.cached, progress.done, progress.failed, len(progress.running))
         assert sum(places) + progress.waiting == progress.total == 9 + cached
+
+
+def started(unit: str | None = None, **fields: Any) -> dict[str, Any]:
+    whose = {} if unit is None else {"unit": unit, "member": unit}
+    return event("training_started", 0.0, epochs=9, steps=90, step=0, **whose, **fields)
+
+
+def test_networks_in_units_have_a_line_each_until_their_unit_is_done() -> None:
+    names = ["a", "b", "c", "d"]
+    events = [event("plan", units=5)]
+    events += [event("unit_started", 0.0, unit=name, member=name) for name in names]
+    events += [started(name) for name in names]
+    events += [event("epoch", 1.0, unit="b", step=10, metrics={"epoch": 0.0, "train_loss": 0.5})]
+    progress = progress_of(events)
+    assert progress.training is None
+    assert lines(progress, 1.0)[1:] == [
+        "a: epoch 1 of 9, step 0 of 90",
+        "b: epoch 2 of 9, step 10 of 90, loss 0.5",
+        "c: epoch 1 of 9, step 0 of 90",
+    ]
+    for end in ("unit_done", "unit_failed", "unit_retried"):
+        progress = advance(progress, event(end, 2.0, unit="b", member="b", seconds=1.0))
+        assert "b" not in progress.trainings
