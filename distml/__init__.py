@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         Train,
         Transformer,
     )
-    from distml.tune import TuneSearchCV
+    from distml.tune import Tune, TuneSearchCV
 
 __all__ = [
     "CNN",
@@ -88,6 +88,7 @@ __all__ = [
     "Stratified",
     "Train",
     "Transformer",
+    "Tune",
     "TuneSearchCV",
     "UserError",
     "VotingClassifier",
@@ -120,7 +121,7 @@ _HOMES = {
         "Autoencoder", "CNN", "Inputs", "Loop", "MLP", "NeuralClassifier", "NeuralRegressor",
         "NeuralTransformer", "RNN", "Train", "Transformer",
     ),
-    "distml.tune": ("TuneSearchCV",),
+    "distml.tune": ("Tune", "TuneSearchCV"),
 }  # fmt: skip
 """Module → the public names that live there."""
 

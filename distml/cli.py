@@ -29,6 +29,8 @@ from distml.verbs.options import (
     on_option,
     run_argument,
     run_id_option,
+    search_arguments,
+    search_options,
     storage_option,
 )
 
@@ -115,16 +117,19 @@ def cli(ctx: click.Context) -> None:
 @storage_option
 @run_id_option
 @detach_option
+@search_options
 @click.option("--help", "ask", is_flag=True, help="Show this, and the job's parameters.")
 @click.pass_context
 def run_command(
     ctx: click.Context,
+    /,
     line: tuple[str, ...],
     on: str,
     storage: str,
     run_id: str | None,
     detach: bool,
     ask: bool,
+    **search: Any,
 ) -> int:
     """Run a job file.
 
@@ -140,6 +145,7 @@ def run_command(
         storage=storage,
         run_id=run_id or new_run_id(line[0]),
         job_file=line[0],
+        options=search_arguments(**search),
         arguments=line[1:],
         detach=detach,
     )

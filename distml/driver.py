@@ -89,6 +89,10 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
         "--against", type=float, metavar="MARGIN", help="be better than the model of RUN by that"
     )
     parser.add_argument("--warm", action="store_true", help="start from the model of RUN")
+    parser.add_argument("--search", action="append", default=[], metavar="NAME=DOMAIN")
+    parser.add_argument("--metric", help="what a search compares trials by")
+    parser.add_argument("--mode", choices=("max", "min"), default="max")
+    parser.add_argument("--num-samples", type=int, default=10)
     parser.add_argument("--plan", metavar="FILE", help="run nothing: write what it would take")
     parser.epilog = "What follows `--` is the job's own command line."
     own = list(argv[: argv.index("--")] if "--" in argv else argv)

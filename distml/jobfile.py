@@ -28,7 +28,10 @@ __all__ = ["MODULE_NAME", "RUN_OPTIONS", "JobFile", "load", "nearest"]
 MODULE_NAME = "distml_job"
 """The module every job file becomes."""
 
-RUN_OPTIONS = ("--detach", "--help", "--on", "--run-id", "--storage")
+RUN_OPTIONS = (
+    "--detach", "--help", "--metric", "--mode", "--num-samples", "--on", "--run-id", "--search",
+    "--storage",
+)  # fmt: skip
 """Flags of `distml run` itself: a job may not take them, and they are suggested beside its own."""
 
 
@@ -136,18 +139,19 @@ class JobFile:
         raise UserError(f"{self.path.name} has no parameter {flag}{hint}")
 
 
-def load(path: str | Path, *, folder: str | Path | None = None) -> JobFile:
+def load(path: str | Path, *, folder: str | Path | None = None, more: str = "") -> JobFile:
     """Run a job file and read the signature of its `job()`.
 
     Args:
         path: The file.
         folder: Where the modules beside it are, if the file is a copy from there.
+        more: Source text to put behind the file's own.
 
     Raises:
         UserError: no such file, it raises, or it has no usable `job()`.
     """
     path = Path(path)
-    source = _read(path)
+    source = _read(path) + more
     module = _execute(path, source, str(Path(folder or path.parent).absolute()))
     function = getattr(module, "job", None)
     if not isinstance(function, types.FunctionType):

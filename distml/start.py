@@ -23,6 +23,7 @@ from distml.runs.provenance import host_facts, new_record
 from distml.runs.record import RunRecord, RunStatus
 from distml.runs.store import RunStore
 from distml.runs.units import UnitStore
+from distml.searchline import SearchLine
 
 __all__ = ["Start", "prepare"]
 
@@ -60,7 +61,7 @@ def prepare(options: argparse.Namespace, stack: contextlib.ExitStack) -> Start:
     if options.resume or options.again:
         record, loaded = _from_run(options, store, stack)
     else:
-        loaded = jobfile.load(options.job_file)
+        loaded = jobfile.load(options.job_file, more=_search(options))
         values = loaded.bind(options.arguments)
         record = _new(options, loaded, str(loaded.path.absolute()), loaded.to_json(values))
     stack.enter_context(_importable_by_workers(Path(record.job_file).parent))
@@ -80,6 +81,14 @@ def prepare(options: argparse.Namespace, stack: contextlib.ExitStack) -> Start:
         units=UnitStore(store.paths(record.run_id).units) if parent.get("fresh") else None,
         notes=notes,
     )
+
+
+def _search(options: argparse.Namespace) -> str:
+    """What makes a search of the job, as source text; nothing where there is none."""
+    line = SearchLine.read(
+        options.search, metric=options.metric, mode=options.mode, num_samples=options.num_samples
+    )
+    return "" if line is None else line.source()
 
 
 def _from_run(

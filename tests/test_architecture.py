@@ -35,7 +35,8 @@ LAYERS: dict[str, set[str]] = {
     "tune": {"data", "ensemble", "errors", "job", "runs", "session"},
     "launch": {"errors", "job", "runs"},
     "predict": {"data", "errors", "job", "runs", "spread"},
-    "start": {"errors", "job", "jobfile", "machine", "runs"},
+    "searchline": {"errors"},
+    "start": {"errors", "job", "jobfile", "machine", "runs", "searchline"},
     "foresight": {"errors", "job", "machine", "runs", "start"},
     "driver": {
         "errors",

@@ -14,7 +14,8 @@ from distml.runs.store import RunStore
 TINY = Path(__file__).parent / "launch" / "tiny.py"
 
 SURFACE = {
-    "run": {"--on", "--storage", "--run-id", "--detach", "--help"},
+    "run": {"--on", "--storage", "--run-id", "--detach", "--help"}
+    | {"--search", "--metric", "--mode", "--num-samples"},
     "list": {"--storage", "--help"},
     "show": {"RUN", "--storage", "--help"},
     "logs": {"RUN", "-f", "--follow", "--storage", "--help"},

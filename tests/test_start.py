@@ -39,6 +39,7 @@ def start(tmp_path):
             "arguments": list(arguments),
         }
         blank = {"resume": False, "again": None, "fresh": False, "against": None, "warm": False}
+        blank |= {"search": [], "metric": None, "mode": "max", "num_samples": 10}
         with contextlib.ExitStack() as stack:
             made = prepare(Namespace(**{**blank, **given, **options}), stack)
         if create:

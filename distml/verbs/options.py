@@ -1,5 +1,8 @@
 """Options and arguments that several commands share, so that they read the same everywhere."""
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 __all__ = [
@@ -8,6 +11,8 @@ __all__ = [
     "on_option",
     "run_argument",
     "run_id_option",
+    "search_arguments",
+    "search_options",
     "storage_option",
     "trust_option",
 ]
@@ -51,3 +56,41 @@ trust_option = click.option(
 
 run_argument = click.argument("run")
 """Which run: `run`, its name, an unmistakable part of it, or `last`."""
+
+_SEARCH = (
+    click.option(
+        "--search",
+        multiple=True,
+        metavar="NAME=DOMAIN",
+        help="Search a parameter of the job: lr=loguniform(1e-4,1e-1), depth=choice(2,3,4).",
+    ),
+    click.option("--metric", metavar="NAME", help="What trials are compared by: test_roc_auc."),
+    click.option(
+        "--mode",
+        type=click.Choice(["max", "min"]),
+        default="max",
+        show_default=True,
+        help="Which direction of the metric is better.",
+    ),
+    click.option(
+        "--num-samples", default=10, show_default=True, metavar="N", help="Trials of a search."
+    ),
+)
+
+
+def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How to search a job: `search`, `metric`, `mode`, `num_samples`."""
+    for option in reversed(_SEARCH):
+        command = option(command)
+    return command
+
+
+def search_arguments(
+    *, search: tuple[str, ...], metric: str | None, mode: str, num_samples: int
+) -> tuple[str, ...]:
+    """The same as options of the driver; none where nothing is searched."""
+    if not search and metric is None:
+        return ()
+    named = () if metric is None else (f"--metric={metric}",)
+    given = (f"--search={text}" for text in search)
+    return (*given, *named, f"--mode={mode}", f"--num-samples={num_samples}")

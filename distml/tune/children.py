@@ -1,0 +1,182 @@
+"""Trials of a search over jobs as runs of their own, in a folder of the search's run.
+
+One decision: a trial is a run like any other, with record, events and artifacts; its name is made
+of its number and its parameters. A search that goes on asks for the same runs again: those that
+have ended are read, one that was cut off goes on from what it has stored.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from distml import session
+from distml.errors import DistmlError, StorageError, UserError
+from distml.job import Job, Result, RunContext
+from distml.runs.digest import digest
+from distml.runs.events import Event, use_events
+from distml.runs.paths import RunPaths
+from distml.runs.provenance import new_record
+from distml.runs.record import DRIVER_DIED, RunRecord, RunStatus
+from distml.runs.storage import join_uri, open_storage
+from distml.runs.store import RunStore
+from distml.runs.strict_json import dumps, to_json
+from distml.tune.turns import Config
+
+__all__ = ["TRIALS", "Child", "Children", "EndedEarly"]
+
+logger = logging.getLogger(__name__)
+
+TRIALS = "trials"
+"""Folder of the trials in the run of a search."""
+
+Listener = Callable[[str, Mapping[str, Any]], None]
+"""Is told each event of a trial, as `listener(kind, fields)`."""
+
+
+class EndedEarly(BaseException):
+    """Ends a trial in the midst of its training; no error, and only its sender may catch it.
+
+    Args:
+        step: Epochs it has done.
+        scores: What the last one reported.
+    """
+
+    def __init__(self, step: int, scores: Mapping[str, float]) -> None:
+        super().__init__(f"stopped by the scheduler after {step} epochs")
+        self.step, self.scores = step, scores
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Child:
+    """A trial: what it is called, and what the job function is given."""
+
+    number: int
+    """0, 1, 2, … in the order in which they were proposed."""
+    config: Config
+    """What is searched."""
+
+    @property
+    def run_id(self) -> str:
+        """Name of its run."""
+        try:
+            content = digest(dict(self.config))
+        except UserError:  # a value that cannot be told by its content
+            content = digest(dumps(self.config))
+        return f"{self.number:04d}-{content[:6]}"
+
+
+class Children:
+    """The trials of one search.
+
+    Args:
+        context: Of the search's run.
+    """
+
+    def __init__(self, context: RunContext) -> None:
+        self.store = RunStore(join_uri(context.run_uri, TRIALS))
+        self._record, self._source = _pattern(context)
+
+    def ended(self, child: Child) -> RunRecord | None:
+        """The record of a trial that has ended; `None` if it is to be carried out."""
+        record = self._known(child)
+        return record if record is not None and _is_over(record) else None
+
+    def told(self, child: Child) -> list[Event]:
+        """What a trial has reported so far."""
+        return [] if self._known(child) is None else list(self.store.events(child.run_id))
+
+    def carry_out(
+        self, child: Child, make: Callable[[], Job], listener: Listener | None = None
+    ) -> RunRecord:
+        """Run a trial, or go on with it, whatever becomes of it.
+
+        Args:
+            child: Which.
+            make: Makes its job.
+            listener: Is told its events, and may raise `EndedEarly`.
+
+        Raises:
+            StorageError: the storage is full or refuses.
+            KeyboardInterrupt: the search was stopped; the trial goes on when it is resumed.
+        """
+        store, run_id = self.store, child.run_id
+        with store.claim(run_id):
+            if self._known(child) is None:
+                made = replace(self._record, run_id=run_id, parameters=to_json(dict(child.config)))
+                store.create(made, self._source)
+            try:
+                result = self._do(child, make, listener)
+            except StorageError:
+                raise
+            except EndedEarly as early:
+                stopped = Result(metrics={"last": early.scores}, details={"epochs": early.step})
+                return store.finish(
+                    run_id, status=RunStatus.STOPPED, reason=str(early), result=stopped
+                )
+            except Exception as error:
+                logger.warning("trial %d failed", child.number + 1, exc_info=error)
+                return store.finish(run_id, status=RunStatus.FAILED, reason=_in_one_line(error))
+            except BaseException:
+                with suppress(StorageError):
+                    store.finish(run_id, status=RunStatus.STOPPED, reason="interrupted")
+                raise
+            return store.finish(run_id, status=RunStatus.SUCCEEDED, result=result)
+
+    def _do(self, child: Child, make: Callable[[], Job], listener: Listener | None) -> Result:
+        store, run_id = self.store, child.run_id
+        job = make()
+        store.start(run_id, seed=job.seed, resources=asdict(job.resources))
+        with closing(store.event_log(run_id)) as events:
+
+            def emit(kind: str, **fields: Any) -> None:
+                events.append(kind, **fields)
+                if listener is not None:
+                    listener(kind, fields)
+
+            context = RunContext(
+                run_id=run_id,
+                run_uri=store.paths(run_id).root,
+                seed=job.seed,
+                resources=job.resources,
+                emit=emit,
+            )
+            outer = session.limits()
+            limits = session.limited(
+                num_cpus=job.resources.num_cpus or outer.num_cpus,
+                memory_bytes=job.resources.memory_bytes or outer.memory_bytes,
+            )
+            with limits, use_events(emit):
+                return job.task.run(context)
+
+    def _known(self, child: Child) -> RunRecord | None:
+        if self.store.storage.stat(RunPaths(child.run_id).record) is None:
+            return None
+        return self.store.load(child.run_id)
+
+
+def _is_over(record: RunRecord) -> bool:
+    """Whether a trial ended by itself or was ended; not one that was cut off."""
+    if record.status is RunStatus.STOPPED:
+        return "epochs" in record.details
+    return record.status.is_final and record.reason != DRIVER_DIED
+
+
+def _pattern(context: RunContext) -> tuple[RunRecord, str]:
+    """What records of trials have in common with that of the search, and its job file."""
+    run, names = open_storage(context.run_uri), RunPaths("")
+    try:
+        record = RunRecord.from_json(run.read(names.record))
+        source = run.read(names.job_source).decode()
+    except FileNotFoundError:
+        record, source = new_record(job_file="job.py", parameters={}, launcher="debug"), ""
+    fresh = replace(record, status=RunStatus.PENDING, reason=None, attempts=(), details={})
+    return replace(fresh, started_at=None, finished_at=None), source
+
+
+def _in_one_line(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    if isinstance(error, DistmlError):
+        return said
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -1,0 +1,152 @@
+"""Tune: a search over a whole job, whatever its task is.
+
+One decision: what is searched are the parameters of a function that makes the job, so any task can
+be searched, and anything that the function makes of a parameter: a rate, the columns, the members
+of an ensemble. Trials are runs of their own, one after another, each with all the CPUs there are;
+no driver of a trial waits for CPUs that its own workers need.
+
+Refuses parameters that the function does not have, and schedulers that pause trials or let them go
+on from each other: a job's training can be ended early, not begun in its middle.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from distml.errors import UserError
+from distml.job import Job, Result, RunContext
+from distml.tune.space import Space
+
+__all__ = ["Tune"]
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tune:
+    """Search for the parameters of a job that are best by a score of its runs.
+
+    Raises:
+        UserError: an argument makes no sense, or a parameter is not one of the function's.
+    """
+
+    job_function: Callable[..., Job] = field(kw_only=False)
+    """Makes the job of a trial, as `job()` of a job file does."""
+    space: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    """Parameter of the function → list, distribution of scipy, or domain of Ray Tune."""
+    metric: str
+    """What trials are compared by: test set and scorer, `test_roc_auc`, or what a training reports,
+    `val_accuracy`."""
+    mode: str = "max"
+    """Whether more of it is better, `max`, or less, `min`."""
+    search: Any = "random"
+    """`random`, `grid`, `optuna`, `hyperopt`, `bohb`, or a searcher of Ray Tune."""
+    scheduler: Any = None
+    """Ends trainings early: `asha`, `median`, or a scheduler of Ray Tune; it is told what each
+    epoch reports of the metric. `None`: every trial runs to its end."""
+    num_samples: int | None = 10
+    """Configurations to try; a grid tries all there are."""
+    max_epochs: int | None = None
+    """The most epochs of a trial, for a scheduler that is named."""
+    time_budget_s: float | None = None
+    """Begin no trial once trials have taken so many seconds together."""
+    early_stop_patience: int | None = None
+    """End after so many trials in a row that were not better than the best before."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What else the function is given, the same in each trial."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("max", "min"):
+            raise UserError(f"Tune: mode={self.mode!r}; give 'max' or 'min'")
+        if not isinstance(self.metric, str) or not self.metric:
+            raise UserError(f"Tune: metric={self.metric!r}; name a score, such as 'test_roc_auc'")
+        for name in ("time_budget_s", "early_stop_patience", "max_epochs", "num_samples"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"Tune: {name}={value} must be more than 0")
+        self._check_function()
+        self._check_scheduler()
+
+    def run(self, context: RunContext) -> Result:
+        """Do the work in a run, or go on with it: trials that have ended are not run again.
+
+        Raises:
+            UserError: trials do not report the metric.
+            DistmlError: no trial went well.
+            StorageError: the run's storage is full or refuses.
+        """
+        # Only here: what a search needs is loaded when it runs.
+        from distml.tune.job_search import JobSearch
+
+        return JobSearch(self, context).run()
+
+    def plan(self, context: RunContext) -> dict[str, Any]:
+        """Say what a run would take, from the plan of one of its trials; see `plan_search`."""
+        from distml.tune.planning import plan_search
+
+        return plan_search(self, context)
+
+    def job(self, config: Mapping[str, Any]) -> Job:
+        """The job of a trial.
+
+        Args:
+            config: What is searched.
+
+        Raises:
+            UserError: the function returns something else than a `Job`.
+        """
+        made = self.job_function(**{**self.arguments, **config})
+        if not isinstance(made, Job):
+            raise UserError(
+                f"{self._name}() returned {type(made).__name__}, not a Job; end it with "
+                "`return Job(task=...)`"
+            )
+        return made
+
+    @property
+    def _name(self) -> str:
+        return str(getattr(self.job_function, "__name__", type(self.job_function).__name__))
+
+    def _check_function(self) -> None:
+        """Compare the names in the space with the signature, before anything runs."""
+        if not callable(self.job_function):
+            raise UserError(f"Tune: {self.job_function!r} is no function that makes a job")
+        space = Space.of(self.space)
+        parameters = inspect.signature(self.job_function).parameters.values()
+        known = [p.name for p in parameters if p.kind in _NAMED]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            space.check(known, f"{self._name}()")
+            _check_arguments(self.arguments, known, self._name)
+        both = sorted(set(self.arguments) & set(space.names))
+        if both:
+            raise UserError(f"Tune: {both[0]!r} is in space and in arguments; leave one out")
+        needed = [p.name for p in parameters if p.kind in _NAMED and p.default is p.empty]
+        missing = [name for name in needed if name not in {*self.arguments, *space.names}]
+        if missing:
+            raise UserError(
+                f"Tune: {self._name}() needs {missing[0]!r}; put it into space, or give "
+                f"arguments={{{missing[0]!r}: ...}}"
+            )
+
+    def _check_scheduler(self) -> None:
+        if self.scheduler in ("hyperband", "pbt"):
+            raise UserError(
+                f"Tune: scheduler={self.scheduler!r} pauses trainings or lets them go on from each "
+                "other, which runs of jobs cannot; give 'asha' or 'median', or search the "
+                "estimator with TuneSearchCV"
+            )
+        if isinstance(self.scheduler, str) and self.max_epochs is None:
+            raise UserError(
+                f"Tune: scheduler={self.scheduler!r} has to know how far a training goes; give "
+                "max_epochs"
+            )
+
+
+def _check_arguments(arguments: Mapping[str, Any], known: Sequence[str], name: str) -> None:
+    for given in arguments:
+        if given not in known:
+            near = difflib.get_close_matches(given, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
+            raise UserError(f"arguments: {name}() has no parameter {given!r}; {hint}")

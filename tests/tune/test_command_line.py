@@ -1,0 +1,93 @@
+"""`distml run JOBFILE --search`: a search without a file, resumed and shown as any run."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from distml.cli import main
+from distml.runs.record import RunStatus
+from distml.runs.store import RunStore
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copy(Path(__file__).parent / "job.py", tmp_path / "curve.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISTML_STORAGE", raising=False)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    return main(["run", "curve.py", "--on", "debug", "--run-id", "one", *arguments])
+
+
+SEARCH = ("--search", "x=choice(1,2,3,4)", "--metric", "test_score", "--num-samples", "4")
+
+
+def test_quick_search_leaves_the_best_and_a_table(here: Path) -> None:
+    assert run(*SEARCH, "--kind", "b") == 0
+    record = RunStore("runs").load("one")
+    assert record.metrics == {"test": {"score": 1.0}}
+    assert record.parameters == {"kind": "b", "rows": 5}
+    assert sorted(row["x"] for row in record.table) == [1, 2, 3, 4]
+    assert record.details["search"]["params"] == {"x": 3}
+
+
+def test_domains_are_drawn_from_the_seed(here: Path) -> None:
+    options = ("--search", "x=loguniform(1,9)", "--search", "kind=choice(a,b)")
+    assert run(*options, "--metric", "score", "--num-samples", "3") == 0
+    table = RunStore("runs").load("one").table
+    assert [set(row) >= {"x", "kind", "score"} for row in table] == [True] * 3
+    assert all(1 <= row["x"] <= 9 for row in table)
+
+
+def test_search_is_resumed_and_done_again_from_the_run_alone(here: Path) -> None:
+    assert run(*SEARCH) == 0
+    (here / "curve.py").unlink()
+    store = RunStore("runs")
+    # As if the driver had been killed after two of four trials.
+    trials = sorted((here / "runs" / "one" / "trials").iterdir())
+    for folder in trials[2:]:
+        shutil.rmtree(folder)
+    record = store.load("one")
+    kept = (here / "runs" / "one" / "record.json").read_text()
+    (here / "runs" / "one" / "record.json").write_text(
+        kept.replace('"status": "SUCCEEDED"', '"status": "STOPPED"')
+    )
+    assert main(["resume", "one"]) == 0
+    again = store.load("one")
+    assert again.metrics == record.metrics
+    assert [row["run"] for row in again.table] == [row["run"] for row in record.table]
+    first = RunStore(here / "runs" / "one" / "trials").load(trials[0].name)
+    assert len(first.attempts) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--search", "y=choice(1)", "--metric", "m", "--x", "1"), "no parameter 'y'"),
+        (("--search", "row=choice(1)", "--metric", "m", "--x", "1"), "did you mean 'rows'"),
+        (("--search", "x=choice(1)"), "--search needs --metric"),
+        (("--search", "x=chioce(1)", "--metric", "m"), "did you mean choice"),
+        (("--search", "x=choice(1)", "--metric", "m", "--num-samples", "0"), "at least 1"),
+        (("--search", "x=choice(1)", "--metric", "test_acc"), "report test_score"),
+        (("--metric", "m", "--x", "1"), "belongs to a search"),
+        (("--search", "x=choice(1)", "--metric", "m", "--x", "1"), "has no parameter --x"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(
+    arguments: tuple[str, ...], message: str, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    said = capfd.readouterr().err.strip().splitlines()
+    assert message in said[-1]
+
+
+def test_unsearched_run_is_as_before(here: Path) -> None:
+    assert run("--x", "3") == 0
+    store = RunStore("runs")
+    assert store.load("one").status is RunStatus.SUCCEEDED
+    assert "searched" not in store.job_source("one")
