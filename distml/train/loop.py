@@ -66,6 +66,9 @@ class Loop:
     """Columns to learn from. `None`: all but the label."""
     inputs: Inputs = field(default_factory=Inputs)
     """How columns become the fields of a batch."""
+    memory_bytes: int | None = None
+    """What rows may take in memory; if all parts take more, they are streamed, all but the label.
+    `None`: they are read whole."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """What the function takes beside the `Train`."""
     metric: str = "val_loss"
@@ -108,6 +111,8 @@ class Loop:
         for name, least in (("num_to_keep", 1), ("max_failures", 0), ("checkpoint_every_s", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"Loop: {name}={getattr(self, name)} must be at least {least}")
+        if self.memory_bytes is not None and self.memory_bytes < 1:
+            raise UserError(f"Loop: memory_bytes={self.memory_bytes} must be at least 1, or None")
         self._workers()
 
     def _check_data(self) -> None:
@@ -142,6 +147,7 @@ class Loop:
                 features=self.features,
                 split=self.split,
                 inputs=self.inputs,
+                memory_bytes=self.memory_bytes,
             )
         setup = self._setup(context)
         if setup.workers.need_train and session.is_in_process():

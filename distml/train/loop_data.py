@@ -2,31 +2,31 @@
 
 The one decision: what is learnt from data (categories, vocabularies, scales, classes) is learnt
 from the rows of `train`, and every part is read by it. The rows of one dataset are in memory once,
-however many parts they are divided into. Refused, naming column and part: a label that is missing,
-or of a class that `train` lacks.
+however many parts they are divided into, or, where they do not fit, only their labels are. Refused,
+naming column and part: a label that is missing, or of a class that `train` lacks.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.types as pt
 from sklearn.base import clone
 
-from distml.data import ShardedDataset, Split
-from distml.errors import DataError, UserError
+from distml.data import Selection, ShardedDataset, Split, divide, sides_of
+from distml.errors import DataError
 from distml.train.batch import MemoryPart, Part
 from distml.train.inputs import Inputs
+from distml.train.loop_label import LoopTask, Question, question_of
 from distml.train.shape import Kind, Scale, Shape
+from distml.train.streaming import stream_part
 
 __all__ = ["LoopData", "LoopTask", "Source", "read_loop_data"]
 
 Array = npt.NDArray[Any]
-LoopTask = Literal["classification", "regression"]
 Source = ShardedDataset | str | Path
 """A dataset, or what `ShardedDataset.open` takes."""
 
@@ -49,37 +49,6 @@ class LoopData:
     """Where the rows come from: `uri` and `fingerprint`, of each part if they differ."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Question:
-    """What is to be said of a row."""
-
-    label: str | None
-    task: LoopTask | None
-    classes: Array | None = None
-    columns: tuple[str, ...] = ()
-
-    def targets(self, table: pa.Table, part: str) -> dict[str, Array]:
-        """`y`: int64 codes of shape (n,), or float32 numbers of shape (n, 1).
-
-        Raises:
-            DataError: the label is missing in rows, or of a class that `train` lacks.
-        """
-        if self.label is None:
-            return {}
-        values = _values(table, self.label, part, self.task)
-        if self.classes is None:
-            return {"y": values.astype(np.float32)[:, None]}
-        codes = np.searchsorted(self.classes, values).clip(0, len(self.classes) - 1)
-        wrong = self.classes[codes] != values
-        if wrong.any():
-            value = values[wrong][:1].tolist()[0]
-            raise DataError(
-                f"label {self.label!r} is {value!r} in {int(wrong.sum())} rows of {part!r}, and in "
-                "no row of 'train'; leave those rows out"
-            )
-        return {"y": codes.astype(np.int64)}
-
-
 def read_loop_data(
     data: Source | Mapping[str, Source],
     *,
@@ -88,8 +57,9 @@ def read_loop_data(
     features: Sequence[str] | None,
     split: Split | None,
     inputs: Inputs,
+    memory_bytes: int | None = None,
 ) -> LoopData:
-    """Read all rows into memory.
+    """Read all rows into memory, or make parts that are read while training.
 
     Args:
         data: one dataset, or one for each part.
@@ -98,15 +68,69 @@ def read_loop_data(
         features: columns of the fields; `None`: all but the label.
         split: divides one dataset into parts; `None`: all of it is `train`.
         inputs: how columns become fields; not yet fitted, and left so.
+        memory_bytes: what rows may take; if they take more, they are streamed.
 
     Raises:
         DataError: a column is not there or cannot be read, or a part has no rows.
         UserError: it is not said whether whole numbers are classes.
     """
     inputs = clone(inputs)
+    if memory_bytes is not None:
+        found = _to_stream(data, label, task, features, split, inputs, memory_bytes)
+        if found is not None:
+            return found
     if isinstance(data, Mapping):
         return _of_several(data, label, task, features, inputs)
     return _of_one(_opened(data), label, task, features, split, inputs)
+
+
+def _to_stream(
+    data: Source | Mapping[str, Source],
+    label: str | None,
+    task: LoopTask | None,
+    features: Sequence[str] | None,
+    split: Split | None,
+    inputs: Inputs,
+    memory_bytes: int,
+) -> LoopData | None:
+    """Parts that are read while training; `None` if all rows fit into memory."""
+    datasets = data if isinstance(data, Mapping) else {"train": data}
+    opened = {name: _opened(source) for name, source in datasets.items()}
+    columns = _columns(opened["train"], label, features)
+    parts = {
+        name: Selection(dataset.select(_to_read(dataset, columns, label, split)))
+        for name, dataset in opened.items()
+    }
+    if sum(rows.row_bytes() * rows.num_rows for rows in parts.values()) <= memory_bytes:
+        return None
+    if split is not None:
+        rows = parts["train"]
+        each = divide(rows, sides_of(rows, split), len(split.names))
+        parts = dict(zip(split.names, each, strict=True))
+    _check_sizes({name: rows.num_rows for name, rows in parts.items()})
+    question = question_of(_labels(parts["train"], label), label, task, columns)
+    inputs.fit(parts["train"].select(columns))
+    made = {
+        name: stream_part(rows, inputs, question.targets(_labels(rows, label), name), memory_bytes)
+        for name, rows in parts.items()
+    }
+    named = {name: _named(dataset) for name, dataset in opened.items()}
+    return _made(made, question, inputs, named if isinstance(data, Mapping) else named["train"])
+
+
+def _labels(rows: Selection, label: str | None) -> pa.Table:
+    return rows[:0] if label is None else rows.to_table([label])
+
+
+def _to_read(
+    dataset: ShardedDataset, columns: Sequence[str], label: str | None, split: Split | None
+) -> list[str]:
+    """Columns of the fields, the label and the rules; those that are there in their order."""
+    read = {*columns, *(() if label is None else (label,))}
+    if split is not None:
+        read |= set(dataset.schema.names if split.columns is None else split.columns)
+    known = [name for name in dataset.schema.names if name in read]
+    return [*known, *sorted(read.difference(known))]
 
 
 def _of_one(
@@ -118,15 +142,11 @@ def _of_one(
     inputs: Inputs,
 ) -> LoopData:
     columns = _columns(dataset, label, features)
-    read = {*columns, *(() if label is None else (label,))}
-    if split is not None:
-        read |= set(dataset.schema.names if split.columns is None else split.columns)
-    known = [name for name in dataset.schema.names if name in read]
-    table = dataset.to_table([*known, *sorted(read.difference(known))])
+    table = dataset.to_table(_to_read(dataset, columns, label, split))
     rows = {"train": np.arange(table.num_rows)} if split is None else split.rows(table)
     _check_sizes({name: len(chosen) for name, chosen in rows.items()})
     train = table if split is None else table.take(pa.array(rows["train"]))
-    question = _question(train, label, task, columns)
+    question = question_of(train, label, task, columns)
     inputs.fit(train.select(columns))
     targets = question.targets(table, "train" if split is None else "the dataset")
     fields = inputs.rows(table.select(columns)).having(**targets)
@@ -146,7 +166,7 @@ def _of_several(
     columns = _columns(datasets["train"], label, features)
     read = [*columns, *(() if label is None else (label,))]
     train = datasets["train"].to_table(read)
-    question = _question(train, label, task, columns)
+    question = question_of(train, label, task, columns)
     inputs.fit(train.select(columns))
     parts = {}
     for name, dataset in datasets.items():
@@ -158,7 +178,7 @@ def _of_several(
 
 
 def _made(
-    parts: Mapping[str, Part], question: _Question, inputs: Inputs, source: Mapping[str, Any]
+    parts: Mapping[str, Part], question: Question, inputs: Inputs, source: Mapping[str, Any]
 ) -> LoopData:
     num_outputs = 0 if question.label is None else 1
     if question.classes is not None:
@@ -196,63 +216,3 @@ def _check_sizes(num_rows: Mapping[str, int]) -> None:
                 f"part {name!r} has none of the {sum(num_rows.values())} rows; change the split or "
                 "its data"
             )
-
-
-def _question(
-    train: pa.Table, label: str | None, task: LoopTask | None, columns: tuple[str, ...]
-) -> _Question:
-    """What the label is, told by the rows of `train`."""
-    if label is None:
-        return _Question(label=None, task=None, columns=columns)
-    task = task or _task_of(train.schema.field(label))
-    classes = None
-    if task == "classification":
-        classes = np.unique(_values(train, label, "train", task))
-        if len(classes) < 2:
-            raise DataError(
-                f"label {label!r} has only the value {classes.tolist()[0]!r} in 'train'; there is "
-                "nothing to learn"
-            )
-    return _Question(label=label, task=task, classes=classes, columns=columns)
-
-
-def _task_of(column: pa.Field) -> LoopTask:
-    """What a type tells. Whole numbers may be either, and a guess by their values might change."""
-    if pt.is_integer(column.type):
-        raise UserError(
-            f"label {column.name!r} is {column.type}, which may be classes or numbers: give "
-            'task="classification" or task="regression"'
-        )
-    is_number = pt.is_floating(column.type) or pt.is_decimal(column.type)
-    return "regression" if is_number else "classification"
-
-
-def _values(table: pa.Table, label: str, part: str, task: LoopTask | None) -> Array:
-    """The label of each row, as it is stored or, in a regression, as float64."""
-    column = table[label]
-    if column.null_count:
-        raise DataError(
-            f"label {label!r} is null in {column.null_count} of the {len(column)} rows of "
-            f"{part!r}; fill or leave out those rows"
-        )
-    if pt.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pt.is_nested(column.type):
-        raise DataError(f"label {label!r} is {column.type}; give a column of plain values")
-    if task == "regression":
-        column = _numbers(column, label)
-    values: Array = column.to_numpy()
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        count = int((~np.isfinite(values)).sum())
-        raise DataError(f"label {label!r} is not finite in {count} rows; leave those rows out")
-    return values
-
-
-def _numbers(column: pa.ChunkedArray, label: str) -> pa.ChunkedArray:
-    try:
-        return column.cast(pa.float64())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(
-            f"label {label!r} is {column.type}; a regression needs numbers, so give "
-            'task="classification"'
-        ) from error

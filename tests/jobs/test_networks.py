@@ -51,6 +51,13 @@ def test_flights_are_read_as_they_are(load_job: Jobs, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_flights_stream_in_a_tenth_of_the_memory_they_take(load_job: Jobs, tmp_path: Path) -> None:
+    job = load_job("flights_mlp").job(epochs=1, memory_mb=8, data=tmp_path / "flights")
+
+    assert score(job, tmp_path / "runs", "last_two_months", "roc_auc") > 0.66
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "part", "metric", "least"),
     [
