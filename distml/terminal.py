@@ -63,7 +63,7 @@ def record_text(record: RunRecord, paths: RunPaths, width: int) -> str:
         block(facts, width),
         _section("parameters", block(record.parameters, inner)),
         scores_text(record, width),
-        _section("networks", table(record.details.get("networks") or (), inner)),
+        _section("networks", table(_networks(record), inner)),
         _section("artifacts", block(_artifacts(record, paths), inner)),
         _section("versions", block(record.versions, inner)),
     ]
@@ -195,6 +195,16 @@ def _of_one_test(record: RunRecord, test: str) -> list[dict[str, Any]]:
             size = {"size": _size(plain.pop("size_bytes"))} if "size_bytes" in plain else {}
             laid.append({**words, **row[test], **plain, **size})
     return [*laid[:1], *_half_widths(record, test), *laid[1:]]
+
+
+def _networks(record: RunRecord) -> list[dict[str, Any]]:
+    """A row for each network; the memory of one is that of the worker that needed most."""
+    laid = []
+    for row in record.details.get("networks") or ():
+        plain = dict(row)
+        memory = {"memory": _size(plain.pop("peak_bytes"))} if "peak_bytes" in plain else {}
+        laid.append({**plain, **memory})
+    return laid
 
 
 def _half_widths(record: RunRecord, test: str) -> list[dict[str, Any]]:

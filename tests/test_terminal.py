@@ -148,10 +148,18 @@ def test_sizes_read_as_people_say_them(num_bytes, text):
 
 def test_the_networks_of_a_run_have_a_line_each():
     networks = [
-        {"name": "net", "module": "CNN", "parameters": 1200, "epochs": 9, "best_epoch": 4},
+        {
+            **{"name": "net", "module": "CNN", "parameters": 1200, "epochs": 9, "best_epoch": 4},
+            "peak_bytes": 412_000_000,
+        },
         {"name": "other", "module": "MLP", "parameters": 80, "epochs": 9, "best_epoch": None},
     ]
     record = RunRecord(run_id="r", job_file="j.py", details={"networks": networks})
     text = terminal.record_text(record, RunPaths("r"), 80)
-    assert "networks\n  name   module  parameters  epochs  best_epoch\n  net    CNN" in text
+    shown = [line.strip() for line in text.partition("networks\n")[2].splitlines()[:3]]
+    assert shown == [
+        "name   module  parameters  epochs  best_epoch  memory",
+        "net    CNN           1200       9           4  412 MB",
+        "other  MLP             80       9",
+    ]
     assert "networks" not in terminal.record_text(replace(record, details={}), RunPaths("r"), 80)

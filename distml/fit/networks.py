@@ -49,8 +49,9 @@ def describe_networks(model: Any) -> list[dict[str, Any]]:
     Returns:
         Of each network `name`, `kind`, `module`, `parameters`, `epochs`, `best_epoch`, `steps`,
         `seconds`, `best` (metrics of that epoch, or of the last), `device`, `precision`,
-        `num_workers`, `peak_gpu_bytes`, `counters` (what was mended, if anything was), `transfer`
-        (keys by what became of them), `history` (metric → list over `epoch`) and `layers`.
+        `num_workers`, `peak_bytes` (of each worker), `peak_gpu_bytes`, `counters` (what was mended,
+        if anything was), `transfer` (keys by what became of them), `history` (metric → list over
+        `epoch`) and `layers`.
     """
     return [
         _entry(name, network, whole=number < _MOST_WHOLE)
@@ -63,7 +64,9 @@ def brief(networks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for network in networks[:_MOST_WHOLE]:
         best = {k: v for k, v in network["best"].items() if k.startswith("val_")}
-        rows.append({**{name: network[name] for name in _HEAD}, **best})
+        # Of the worker that needed most.
+        memory = {"peak_bytes": max(peaks)} if (peaks := network["peak_bytes"]) else {}
+        rows.append({**{name: network[name] for name in _HEAD}, **best, **memory})
     return rows
 
 
@@ -121,6 +124,7 @@ def _entry(name: str, network: Any, *, whole: bool) -> dict[str, Any]:
         "device": getattr(network, "device_", None),
         "precision": getattr(network, "precision", None),
         "num_workers": getattr(network, "num_workers_", None),
+        "peak_bytes": getattr(network, "peak_bytes_", None) or None,
         "peak_gpu_bytes": getattr(network, "peak_gpu_bytes_", 0) or None,
         "counters": _mended(getattr(network, "counters_", None)),
         "transfer": _transfer(getattr(network, "transfer_", None)),

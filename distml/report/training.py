@@ -22,6 +22,8 @@ _MOST_DRAWN = 6
 """Networks of a run whose curves are drawn."""
 _MOST_OPEN = 12
 """Layers that are shown at once; longer lists can be unfolded."""
+_MOST_WORKERS = 4
+"""Workers whose memory is told one by one."""
 _WORDS = {
     "lost": "workers were lost and replaced",
     "preempted": "a node was taken away with notice",
@@ -186,11 +188,21 @@ def _facts(told: Mapping[str, Any]) -> Facts:
         "device": told.get("device"),
         "precision": told.get("precision"),
         "workers": told["num_workers"] if (told.get("num_workers") or 0) > 1 else None,
+        "memory at its peak": _peaks(told.get("peak_bytes")),
         "GPU memory at its peak": size(told["peak_gpu_bytes"])
         if told.get("peak_gpu_bytes")
         else None,
     }
     return {name: figure(value) for name, value in facts.items() if value is not None}
+
+
+def _peaks(peak_bytes: Sequence[int] | None) -> str | None:
+    """What each worker held, or of many the least and the most."""
+    if not peak_bytes:
+        return None
+    several = len(peak_bytes) > _MOST_WORKERS
+    shown = (min(peak_bytes), max(peak_bytes)) if several else peak_bytes
+    return (" to " if several else ", ").join(map(size, shown))
 
 
 def _row(told: Mapping[str, Any]) -> Facts:

@@ -37,6 +37,8 @@ class Training:
     """Rows a second, of all workers together."""
     gpu_bytes: int | None = None
     """GPU memory that worker 0 holds."""
+    peak_bytes: tuple[int, ...] = ()
+    """Memory that each worker held at its peak, once it is over."""
     num_workers: int = 0
     """Workers; 0 for this process."""
     begun_at: float | None = None
@@ -126,7 +128,7 @@ def _workers(training: Training, event: Mapping[str, Any]) -> Training:
 def _done(training: Training, event: Mapping[str, Any]) -> Training:
     begun_at = training.begun_at
     seconds = 0.0 if begun_at is None else float(event["t"]) - begun_at
-    return replace(training, seconds=seconds)
+    return replace(training, seconds=seconds, peak_bytes=tuple(event.get("peak_bytes") or ()))
 
 
 _STEPS: dict[str, Callable[[Training, Mapping[str, Any]], Training]] = {
@@ -165,6 +167,9 @@ def figures(training: Training) -> str:
         said.append(f"{training.rows_per_s:,.0f} rows/s")
     if training.num_workers > 1:
         said.append(f"{training.num_workers} workers")
+    if training.peak_bytes:
+        each = " each" if len(training.peak_bytes) > 1 else ""
+        said.append(f"at most {max(training.peak_bytes) / _GIB:.2g} GiB{each}")
     if training.gpu_bytes:
         said.append(f"GPU {training.gpu_bytes / _GIB:.1f} GiB")
     return ", ".join(said)

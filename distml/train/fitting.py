@@ -175,6 +175,7 @@ class _Loop:
             num_steps=train.position.step,
             device=device_name(train.device),
             num_workers=train.world_size if train.world_size > 1 else 0,
+            peak_bytes=self.telling.peak_bytes,
             peak_gpu_bytes=torch.cuda.max_memory_allocated() if cuda else 0,
         )
 

@@ -220,7 +220,7 @@ class Network(Snapshots, BaseEstimator):
         self.n_iter_ = len(self.history_)
         self.n_steps_ = fitted.num_steps
         self.device_, self.num_workers_ = fitted.device, fitted.num_workers
-        self.peak_gpu_bytes_ = fitted.peak_gpu_bytes
+        self.peak_bytes_, self.peak_gpu_bytes_ = fitted.peak_bytes, fitted.peak_gpu_bytes
         self._made: dict[str, nn.Module] = {}
 
     def _former_end(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from torch import nn
 
 from distml.errors import DistmlError, UserError
 from distml.train.context import StoppedError, Train
+from distml.train.memory import peak_bytes
 from distml.train.residual import Residual
 from distml.train.shape import Kind, Scale, Shape
 from distml.train.telling import device_name
@@ -74,8 +75,10 @@ class Course:
     """Layers of all networks that were kept; see `describe`."""
     device: str
     """What the first worker computed on."""
+    peak_bytes: list[int]
+    """Memory that each worker held at its peak."""
     peak_gpu_bytes: int
-    """The most GPU memory that it held."""
+    """The most GPU memory that the first one held."""
 
 
 def name_of_loop(function: Any) -> str:
@@ -173,6 +176,7 @@ def _course(train: Train) -> Course:
             if layer["parameters"]
         ],
         device=device_name(train.device),
+        peak_bytes=peak_bytes(train),
         peak_gpu_bytes=torch.cuda.max_memory_allocated() if cuda else 0,
     )
 

@@ -9,6 +9,7 @@ import time
 import torch
 
 from distml.train.context import Train
+from distml.train.memory import peak_bytes
 
 __all__ = ["Telling", "device_name"]
 
@@ -29,6 +30,8 @@ class Telling:
         self._speaks = train.rank == 0
         self._begun_at = time.monotonic()
         self._next_at = self._begun_at + _EVERY_S
+        self.peak_bytes: list[int] = []
+        """What each worker held at its peak, once it is over."""
 
     def start(self, *, epochs: int, steps: int, batch_size: int, may_stop: bool) -> None:
         """Say that it begins, or goes on from a checkpoint.
@@ -79,9 +82,11 @@ class Telling:
         )
 
     def done(self) -> None:
-        """Say that it is over."""
+        """Say that it is over, and what memory it took. All workers call it."""
+        self.peak_bytes = peak_bytes(self._train)
         if self._speaks:
-            self._train.channel.emit("training_done", step=self._train.position.step)
+            step = self._train.position.step
+            self._train.channel.emit("training_done", step=step, peak_bytes=self.peak_bytes)
 
 
 def device_name(device: torch.device) -> str:

@@ -103,6 +103,8 @@ class Fitted:
     """What the first worker computed on."""
     num_workers: int = 0
     """Workers at the end; 0 for one process alone."""
+    peak_bytes: list[int] = field(default_factory=list)
+    """Memory that each worker held at its peak."""
     peak_gpu_bytes: int = 0
     """The most GPU memory the worker held."""
 

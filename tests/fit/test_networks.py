@@ -134,6 +134,14 @@ def test_the_record_has_a_row_for_each() -> None:
     assert row["best_epoch"] == 2
 
 
+def test_the_record_says_what_the_worker_took_that_needed_most() -> None:
+    net = Net()
+    net.peak_bytes_ = [5, 7, 6]
+    (told,) = describe_networks(net)
+    (row,) = brief([told])
+    assert (told["peak_bytes"], row["peak_bytes"]) == ([5, 7, 6], 7)
+
+
 def test_without_a_validation_the_last_epoch_counts() -> None:
     (told,) = describe_networks(Net(best=None))
     assert (told["best_epoch"], told["best"]["train_loss"]) == (None, 1 / 3)

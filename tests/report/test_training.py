@@ -110,6 +110,22 @@ def test_a_rate_that_does_not_change_is_a_fact_and_no_chart(store, make_run, bin
     assert training_of(gather(store, run)).networks[0].facts["learning rate"] == "0.1"
 
 
+@pytest.mark.parametrize(
+    ("peaks", "said"),
+    [
+        ([2**29], "512.0 MiB"),
+        ([2**29, 2**30], "512.0 MiB, 1.0 GiB"),
+        ([2**30, 2**29, 2**30, 2**31, 2**30], "512.0 MiB to 2.0 GiB"),
+        (None, None),
+    ],
+    ids=["one", "two", "many", "not known"],
+)
+def test_the_memory_of_each_worker_is_a_fact(store, make_run, binary, peaks, said):
+    run = make_run({**binary, "networks": [network(peak_bytes=peaks)]})
+    facts = training_of(gather(store, run)).networks[0].facts
+    assert facts.get("memory at its peak") == said
+
+
 def test_several_networks_have_a_table_and_share_a_chart(store, make_run, binary):
     told = [network(f"net {n}", num_epochs=n + 2) for n in range(8)]
     for late in told[6:]:

@@ -96,6 +96,16 @@ def test_another_training_begins_anew() -> None:
             id="done",
         ),
         pytest.param(
+            [begun(), event("training_done", 10, peak_bytes=[3 * 2**29])],
+            ["fit: trained 0 epochs in 10 s", "at most 1.5 GiB"],
+            id="done-with-its-memory",
+        ),
+        pytest.param(
+            [begun(num_workers=2), event("training_done", 10, peak_bytes=[2**29, 2**30])],
+            ["fit: trained 0 epochs in 10 s", "2 workers, at most 1 GiB each"],
+            id="done-with-the-memory-of-each",
+        ),
+        pytest.param(
             [event("plan", units=2), begun(), step(10, 10, loss=0.25)],
             ["fit: 0 of 2 done", "epoch 1 of 4, step 10 of 40, about 30 s left, loss 0.25"],
             id="in-a-member",

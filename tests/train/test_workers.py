@@ -295,6 +295,10 @@ def test_an_estimator_on_two_workers_is_the_one_in_this_process(tmp_path):
     assert together.counters_ == Counters()
     assert together.num_workers_ == 2
     assert [kind for kind, _ in heard].count("epoch") == 5
+    # Each is a process of its own that has loaded torch.
+    assert len(together.peak_bytes_) == 2
+    assert min(together.peak_bytes_) > 50 << 20
+    assert dict(heard)["training_done"]["peak_bytes"] == together.peak_bytes_
 
 
 def only_plain(train, work):
