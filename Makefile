@@ -11,7 +11,7 @@ help:
 	@echo "make demo    train the stack on the flights data on this machine (jobs/flights_stacking.py)"
 	@echo "make test    run the tests; 'make slow' runs those that take minutes"
 	@echo "make lint    ruff and mypy; 'make format' lets ruff mend what it can"
-	@echo "make bench   run the benchmarks, on an idle machine (about 30 minutes)"
+	@echo "make bench   run the benchmarks, on an idle machine (about 50 minutes)"
 	@echo "make lock    resolve the dependencies anew and write constraints.txt"
 
 setup: $(STAMP)
@@ -45,6 +45,7 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	@for name in overhead stack bagging growth plan stream network; do $(BIN)/python benchmarks/bench_$$name.py || exit 1; done
+	@for part in cheap dear; do $(BIN)/python benchmarks/bench_search.py --part $$part || exit 1; done
 
 # A fresh environment, so that nothing installed by hand gets in; torch stays at the version the project is built on. A
 # local version such as torch's +cpu is cut off: it names the build of one machine.
