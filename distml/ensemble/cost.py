@@ -39,12 +39,18 @@ class Costs:
     def __init__(self) -> None:
         self._seconds_per_row: dict[str, float] = {}
         self._ratios: dict[str, float] = {}
+        self._learners: set[str] = set()
         self._correction = 1.0
+
+    def knows(self, unit: Unit) -> bool:
+        """Whether a unit with a learner of the same class was measured."""
+        return _learner(unit.estimator) in self._learners
 
     def observe(self, kind: str, unit: Unit, seconds: float, prior: float) -> None:
         """Learn that a unit of this kind took `seconds` and had that `prior`."""
         self._seconds_per_row[kind] = seconds / max(_rows(unit), 1)
         self._ratios[kind] = seconds / prior
+        self._learners.add(_learner(unit.estimator))
         self._correction = median(self._ratios.values())
 
     def expect(self, kind: str, unit: Unit, prior: float) -> float:

@@ -6,6 +6,7 @@ file has the only remote functions of the ensembles and waits for them.
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +16,15 @@ import sklearn
 from distml import session
 from distml.ensemble.letters import Letters, run_heard
 from distml.ensemble.members import Unit
-from distml.ensemble.worker import Outcome, Settings, WorkerLostError, detach, perform, run_unit
+from distml.ensemble.worker import (
+    Outcome,
+    Settings,
+    WorkerLostError,
+    detach,
+    perform,
+    run_unit,
+    run_units,
+)
 from distml.runs.units import UnitStore
 
 __all__ = ["Executor", "InlineExecutor", "RayExecutor"]
@@ -34,6 +43,8 @@ class Executor(Protocol):
     """The most one unit can have."""
     memory_bytes: int
     """Memory that the units running at one time may add together."""
+    together: int
+    """How many small units may be submitted together."""
 
     def submit(
         self,
@@ -50,6 +61,11 @@ class Executor(Protocol):
         One that has workers of its own is carried out beside them, and its `cpus` are theirs.
         """
 
+    def submit_together(
+        self, small: Sequence[tuple[Any, Unit, str | None]], *, memory_bytes: int
+    ) -> None:
+        """Begin units that are carried out one after another on one CPU: tickets, units, keys."""
+
     def wait(self) -> tuple[Any, Outcome]:
         """Block until a submitted unit is done."""
 
@@ -61,7 +77,7 @@ class InlineExecutor:
     """One unit after another in this process, so that breakpoints in a member's `fit` work."""
 
     def __init__(self, units: UnitStore | None = None) -> None:
-        self.num_cpus = self.cpus_per_node = 1
+        self.num_cpus = self.cpus_per_node = self.together = 1
         self.memory_bytes = psutil.virtual_memory().available
         self._units = units
         self._queue: deque[tuple[Any, Unit, str | None]] = deque()
@@ -78,6 +94,12 @@ class InlineExecutor:
     ) -> None:
         """Put the unit at the end of the queue."""
         self._queue.append((ticket, unit, key))
+
+    def submit_together(
+        self, small: Sequence[tuple[Any, Unit, str | None]], *, memory_bytes: int
+    ) -> None:
+        """Remember the units."""
+        self._queue.extend(small)
 
     def wait(self) -> tuple[Any, Outcome]:
         """Carry out the first unit of the queue, on all threads of the machine."""
@@ -102,9 +124,12 @@ class RayExecutor:
 
         self._ray: Any = ray
         self._remote, self._heard = ray.remote(run_unit), ray.remote(run_heard)
+        self._several = ray.remote(run_units)
+        self.together = 32
         self._letters, self._speaking = Letters(ray), set[Any]()
         self._units = units
-        self._running: dict[Any, Any] = {}
+        self._running: dict[Any, tuple[Any, ...]] = {}
+        self._done: deque[tuple[Any, Outcome]] = deque()
         # Each value holds the array too, so that its id is not given to another object meanwhile.
         self._shared: dict[tuple[int, str], tuple[Any, Any]] = {}
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
@@ -149,12 +174,38 @@ class RayExecutor:
         tag = {"unit": getattr(ticket, "name", unit.name), "member": unit.member}
         heard = (letterbox, tag) if letterbox else ()
         reference = task.remote(*heard, shell, settings, *shared)
-        self._running[reference] = ticket
+        self._running[reference] = (ticket,)
         if heard:
             self._speaking.add(reference)
 
+    def submit_together(
+        self, small: Sequence[tuple[Any, Unit, str | None]], *, memory_bytes: int
+    ) -> None:
+        """Hand the units to Ray as one task, each array once."""
+        shells, settings, places, arrays = [], [], [], dict[int, tuple[int, Any]]()
+        config = sklearn.get_config()
+        for _, unit, key in small:
+            shell, (X, *others) = detach(unit)
+            shared = [self._share(X, _dtype_inside(unit, X)), *map(self._share, others)]
+            places.append([arrays.setdefault(id(each), (len(arrays), each))[0] for each in shared])
+            shells.append(shell)
+            settings.append(Settings(cpus=1, config=config, units=self._units, key=key))
+        task = self._several.options(
+            num_cpus=1,
+            memory=min(memory_bytes, self._memory_per_node) or None,
+            max_retries=0,
+            name=f"fit {small[0][1].name} and {len(small) - 1} others",
+        )
+        reference = task.remote(shells, settings, places, *(each for _, each in arrays.values()))
+        self._running[reference] = tuple(ticket for ticket, *_ in small)
+
     def wait(self) -> tuple[Any, Outcome]:
         """Block until Ray has one of them done, and pass on what is heard meanwhile."""
+        if not self._done:
+            self._done.extend(self._arrived())
+        return self._done.popleft()
+
+    def _arrived(self) -> list[tuple[Any, Outcome]]:
         found: list[Any] = []
         while not found:
             self._letters.pass_on(wait=False)
@@ -162,12 +213,14 @@ class RayExecutor:
         (done,) = found
         self._letters.pass_on(wait=done in self._speaking)
         self._speaking.discard(done)
-        ticket = self._running.pop(done)
+        tickets = self._running.pop(done)
         try:
             packed = self._ray.get(done)
         except self._ray.exceptions.RayError as error:
-            return ticket, Outcome(error=WorkerLostError(str(error).strip().splitlines()[0]))
-        return ticket, packed.open()
+            lost = WorkerLostError(str(error).strip().splitlines()[0])
+            return [(ticket, Outcome(error=lost)) for ticket in tickets]
+        several = packed if isinstance(packed, list) else [packed]
+        return [(ticket, each.open()) for ticket, each in zip(tickets, several, strict=True)]
 
     def close(self) -> None:
         """Cancel what runs; the object store frees the arrays when nothing refers to them."""

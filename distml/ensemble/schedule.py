@@ -7,10 +7,8 @@ unit's estimator is itself an ensemble, the schedule asks it for its plan instea
 worker. Only leaves ever take a CPU, so nothing can wait for a CPU that its own parent holds, on one
 CPU either.
 
-Order: longest first, by `Costs`. Width: one CPU a unit, and idle CPUs to units that can use threads
-when fewer units wait than CPUs are idle. A unit whose fit has workers of its own begins when all
-their CPUs are idle, and takes none itself. Memory: the peak a member showed bounds how many run at
-once; a worker that dies is tried again with half as many beside it.
+What begins next is the queue's affair. A worker that dies is tried again with half as many beside
+it.
 """
 
 import logging
@@ -21,10 +19,11 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from distml.ensemble.cost import Costs, cpus_of_workers, max_cpus, max_threads
+from distml.ensemble.cost import Costs, cpus_of_workers
 from distml.ensemble.execute import Executor
 from distml.ensemble.keys import Keys
 from distml.ensemble.members import Unit
+from distml.ensemble.queue import Queue
 from distml.ensemble.tickets import Arrival, Node, Plan, Stream, Ticket
 from distml.ensemble.worker import Outcome, WorkerLostError
 from distml.errors import StorageError
@@ -52,12 +51,8 @@ class Schedule:
         self._executor = executor
         self._keys = keys
         self._plan_of = plan_of
-        self._costs = Costs()
-        self._peaks: dict[str, int] = {}
-        self._waiting: list[Ticket] = []
-        self._running: set[Ticket] = set()
+        self._queue = Queue(executor)
         self._arrived: deque[tuple[Node, Arrival | None]] = deque()
-        self._width = executor.num_cpus
         self._error: Exception | None = None
 
     def run(self, ensemble: BaseEstimator, plan: Plan) -> None:
@@ -69,7 +64,7 @@ class Schedule:
         """
         self._advance(Node(ensemble, plan), None)
         self._hear()
-        while self._waiting or self._running:
+        while self._queue:
             self._launch()
             ticket, outcome = self._executor.wait()
             self._settle(ticket, outcome)
@@ -105,7 +100,7 @@ class Schedule:
     def _extend(self, node: Node, stream: Stream) -> None:
         node.streams = True
         if stream.withdraw:
-            self._forget([ticket for ticket in self._waiting if ticket.node is node])
+            self._say_gone(self._queue.withdraw(node))
         node.missing += len(stream.units)
         for unit in stream.units:
             self._take_up(Ticket(unit, node))
@@ -125,19 +120,14 @@ class Schedule:
         """A plan has moved on: what is left of its stream is nobody's concern any more."""
         if not node.streams:
             return
-        self._forget([ticket for ticket in self._waiting if node in ticket.node.line()])
-        for ticket in self._running:
-            ticket.dropped = ticket.dropped or node in ticket.node.line()
+        self._say_gone(self._queue.drop(node))
         left = [pair for pair in self._arrived if node not in pair[0].line()]
         self._arrived = deque(left)
 
-    def _forget(self, tickets: Sequence[Ticket]) -> None:
-        """Take units that have not begun out of the queue."""
-        for ticket in tickets:
-            self._waiting.remove(ticket)
-            ticket.node.missing -= 1
-        if tickets:
-            emit("plan", units=-len(tickets), cached=0)
+    @staticmethod
+    def _say_gone(count: int) -> None:
+        if count:
+            emit("plan", units=-count, cached=0)
 
     def _complete(self, node: Node, error: Exception | None) -> None:
         ticket = node.parent
@@ -159,87 +149,49 @@ class Schedule:
             self._deliver(ticket, Outcome(error=error))
             return
         if plan is None:
-            self._queue(ticket)
+            self._enqueue(ticket)
         else:
             self._advance(Node(ticket.unit.estimator, plan, parent=ticket), None)
 
-    def _queue(self, ticket: Ticket) -> None:
+    def _enqueue(self, ticket: Ticket) -> None:
         ticket.key = self._keys.key(ticket.unit)
         members = [outer.unit.member for outer in ticket.outer()]
         task = "predict" if ticket.unit.fitted else "fit"
         ticket.kind = " > ".join([*members, ticket.unit.kind or ticket.unit.member, task])
-        ticket.prior = self._costs.prior(ticket.unit)
+        ticket.prior = Costs.prior(ticket.unit)
         ticket.workers_cpus = 0 if ticket.unit.fitted else cpus_of_workers(ticket.unit.estimator)
         stored = self._keys.load(ticket.key)
         emit("plan", units=1, cached=int(stored is not None))
         if stored is None and ticket.workers_cpus > self._executor.num_cpus:
             self._deliver(ticket, Outcome(error=ticket.too_wide(self._executor.num_cpus)))
         elif stored is None:
-            self._waiting.append(ticket)
+            self._queue.add(ticket)
         else:
             self._keep(ticket, stored)
             self._deliver(ticket, stored)
 
     def _launch(self) -> None:
-        """Start the longest unit that may run, until none may."""
-        while ticket := self._next():
-            self._waiting.remove(ticket)
-            self._running.add(ticket)
-            for node in ticket.node.line():
-                node.cpus_in_use += ticket.cpus
-            self._report("unit_started", ticket, cpus=ticket.cpus)
+        """Start what may run, until nothing may."""
+        while tickets := self._queue.next():
+            for ticket in tickets:
+                self._report("unit_started", ticket, cpus=ticket.cpus)
+            first = tickets[0]
+            if len(tickets) > 1:
+                small = [(ticket, ticket.unit, ticket.key) for ticket in tickets]
+                self._executor.submit_together(small, memory_bytes=first.memory_bytes)
+                continue
             self._executor.submit(
-                ticket,
-                ticket.unit,
-                cpus=ticket.cpus,
-                memory_bytes=ticket.memory_bytes,
-                key=ticket.key,
-                has_workers=bool(ticket.workers_cpus),
+                first,
+                first.unit,
+                cpus=first.cpus,
+                memory_bytes=first.memory_bytes,
+                key=first.key,
+                has_workers=bool(first.workers_cpus),
             )
-
-    def _next(self) -> Ticket | None:
-        idle = self._executor.num_cpus - sum(ticket.cpus for ticket in self._running)
-        if len(self._running) >= self._width or idle < 1:
-            return None
-        allowed = [ticket for ticket in self._waiting if self._allowance(ticket.node) >= 1]
-        if not allowed:
-            return None
-        ticket = max(allowed, key=self._expected_seconds)
-        ticket.memory_bytes = self._memory(ticket)
-        in_use = sum(running.memory_bytes for running in self._running)
-        if self._running and in_use + ticket.memory_bytes > self._executor.memory_bytes:
-            return None
-        if ticket.workers_cpus:
-            # Until its workers have room nothing else begins, or it would wait for ever.
-            ticket.cpus = ticket.workers_cpus
-            return ticket if ticket.cpus <= idle else None
-        share = min(
-            idle // len(allowed), self._allowance(ticket.node), self._executor.cpus_per_node
-        )
-        ticket.cpus = max(1, int(min(share, max_threads(ticket.unit.estimator))))
-        return ticket
-
-    def _expected_seconds(self, ticket: Ticket) -> float:
-        return self._costs.expect(ticket.kind, ticket.unit, ticket.prior)
-
-    def _memory(self, ticket: Ticket) -> int:
-        """The peak its kind has shown; before one did, a copy of its rows in double precision."""
-        if ticket.kind in self._peaks:
-            return self._peaks[ticket.kind]
-        view = ticket.unit.view
-        return 8 * int(getattr(view.X, "shape", (0, 1))[-1]) * view.num_rows
-
-    def _allowance(self, node: Node) -> float:
-        """CPUs a further unit of this plan may take by the `n_jobs` of ensembles around it."""
-        total = self._executor.num_cpus
-        return min(max_cpus(outer.ensemble, total) - outer.cpus_in_use for outer in node.line())
 
     def _settle(self, ticket: Ticket, outcome: Outcome) -> None:
         """Take a unit's outcome from the executor."""
-        self._running.remove(ticket)
-        for node in ticket.node.line():
-            node.cpus_in_use -= ticket.cpus
-            node.seconds += outcome.seconds
+        self._queue.settle(ticket, outcome.seconds)
         if isinstance(outcome.error, StorageError):
             raise outcome.error
         if isinstance(outcome.error, WorkerLostError | MemoryError) and self._may_retry(ticket):
@@ -253,8 +205,7 @@ class Schedule:
 
     def _keep(self, ticket: Ticket, outcome: Outcome) -> None:
         """Learn from a unit that is done, now or in a former run."""
-        self._costs.observe(ticket.kind, ticket.unit, outcome.seconds, ticket.prior)
-        self._peaks[ticket.kind] = max(self._peaks.get(ticket.kind, 0), outcome.peak_bytes)
+        self._queue.learn(ticket, outcome)
         self._report(
             "unit_done",
             ticket,
@@ -266,15 +217,14 @@ class Schedule:
 
     def _may_retry(self, ticket: Ticket) -> bool:
         ticket.attempts += 1
-        return ticket.attempts < _MAX_ATTEMPTS
+        return ticket.attempts < _MAX_ATTEMPTS and not ticket.dropped
 
     def _retry(self, ticket: Ticket, error: Exception) -> None:
         """Put the unit back, to run with half as many beside it."""
-        self._width = max(1, (len(self._running) + 1) // 2)
-        reason = f"{_describe(error)}; trying again with at most {self._width} at a time"
+        width = self._queue.put_back(ticket)
+        reason = f"{_describe(error)}; trying again with at most {width} at a time"
         logger.warning("%s: %s", ticket.name, reason)
         self._report("unit_retried", ticket, reason=reason)
-        self._waiting.append(ticket)
 
     def _deliver(self, ticket: Ticket, outcome: Outcome) -> None:
         node = ticket.node

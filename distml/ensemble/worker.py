@@ -13,9 +13,9 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import cloudpickle
@@ -23,10 +23,11 @@ import joblib
 import numpy as np
 import sklearn
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from distml import session
 from distml.ensemble.members import Unit, View, fit_member
+from distml.ensemble.memory import Memory
 from distml.errors import DistmlError, StorageError
 from distml.runs.units import UnitStore, use_units
 
@@ -39,6 +40,7 @@ __all__ = [
     "detach",
     "perform",
     "run_unit",
+    "run_units",
 ]
 
 
@@ -129,15 +131,35 @@ def run_unit(shell: Unit, settings: Settings, *arrays: Any) -> Packed:
     )
 
 
+def run_units(
+    shells: Sequence[Unit],
+    settings: Sequence[Settings],
+    places: Sequence[Sequence[int]],
+    *arrays: Any,
+) -> list[Packed]:
+    """Carry out units one after another that are too small for a journey each.
+
+    Args:
+        shells: The units without their arrays.
+        settings: Of each.
+        places: Of each, which of the arrays are its own, in the order of `detach`.
+        *arrays: The arrays of all, each once.
+    """
+    return [
+        run_unit(shell, each, *(arrays[place] for place in own))
+        for shell, each, own in zip(shells, settings, places, strict=True)
+    ]
+
+
 def perform(unit: Unit, settings: Settings) -> Outcome:
     """Fit, measure, store. Errors of the fit and of the store become part of the outcome."""
     worker = f"{socket.gethostname()}:{os.getpid()}"
-    before, started = _Memory.mark(), time.perf_counter()
+    before, started = Memory.mark(), time.perf_counter()
     try:
         value = fit_member(unit) if settings.cpus is None else _fit_shared(unit, settings)
     except Exception as error:
         return Outcome(error=error, seconds=time.perf_counter() - started, worker=worker)
-    seconds, peak = time.perf_counter() - started, _Memory.now().peak_since(before)
+    seconds, peak = time.perf_counter() - started, Memory.now().peak_since(before)
     outcome = Outcome(value=value, seconds=seconds, peak_bytes=peak, worker=worker)
     if settings.units is None or settings.key is None:
         return outcome
@@ -170,11 +192,20 @@ def _fit_within(unit: Unit, settings: Settings) -> Any:
         contextlib.nullcontext() if settings.has_workers else session.inline(),
         _units_of(settings),
         sklearn.config_context(**settings.config),
-        threadpool_limits(limits=settings.cpus),
+        _thread_pools(len(sys.modules)).limit(limits=settings.cpus),
         joblib.parallel_config(backend="threading", n_jobs=settings.cpus),
         _capped_jobs(unit.estimator, settings.cpus or 1),
     ):
         return fit_member(unit)
+
+
+@lru_cache(maxsize=1)
+def _thread_pools(num_modules: int) -> ThreadpoolController:
+    """The thread pools of this process; looked for again once a module was loaded since.
+
+    To look for them takes as long as a small fit.
+    """
+    return ThreadpoolController()
 
 
 @contextlib.contextmanager
@@ -263,37 +294,3 @@ def _portable_warnings(
             cloudpickle.loads(cloudpickle.dumps(warning.message))
             if isinstance(warning.message, Warning):
                 yield warning.message, warning.filename, warning.lineno
-
-
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    """Memory of this process in bytes, from /proc; zeros on systems that have none."""
-
-    resident: int = 0
-    shared: int = 0
-    peak: int = 0
-
-    @classmethod
-    def mark(cls) -> "_Memory":
-        """What is used now, with the kernel's high-water mark set back to it."""
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
-        return cls.now()
-
-    @classmethod
-    def now(cls) -> "_Memory":
-        try:
-            lines = Path("/proc/self/status").read_text().splitlines()
-        except OSError:
-            return cls()
-        kilobytes = {
-            name: int(rest.split()[0])
-            for name, rest in (line.split(":", 1) for line in lines)
-            if name in {"VmRSS", "RssShmem", "VmHWM"}
-        }
-        return cls(*(1024 * kilobytes.get(name, 0) for name in ("VmRSS", "RssShmem", "VmHWM")))
-
-    def peak_since(self, before: "_Memory") -> int:
-        """Private bytes added at the peak; touched pages of the object store do not count."""
-        touched = max(0, self.shared - before.shared)
-        return max(0, self.peak - before.resident - touched)

@@ -52,6 +52,8 @@ class Ensemble(BaseEstimator):
 class Clock:
     """An executor in simulated time: workers are numbers, a fit is an entry in a heap."""
 
+    together = 1
+
     def __init__(self, num_cpus: int, memory_bytes: int = 10**12, cpus_per_node: int | None = None):
         self.num_cpus = num_cpus
         self.cpus_per_node = cpus_per_node or num_cpus

@@ -39,6 +39,8 @@ class Learner(BaseEstimator):
 class Shuffled:
     """An executor that ends units in any order."""
 
+    together = 1
+
     def __init__(self, seed: int, num_cpus: int) -> None:
         self.num_cpus = self.cpus_per_node = num_cpus
         self.memory_bytes = 10**12
