@@ -22,6 +22,7 @@ from distml.launch.handle import JobHandle
 from distml.launch.launcher import LaunchRequest, launcher
 from distml.runs.record import new_run_id
 from distml.runs.store import RunStore
+from distml.runs.trials import with_trials
 from distml.terminal import job_help, record_text, runs_text
 from distml.verbs.follow import INTERRUPTED, fail, see_through, width
 from distml.verbs.options import (
@@ -162,12 +163,15 @@ def list_command(storage: str) -> None:
 
 @cli.command("show")
 @run_argument
+@click.option(
+    "--sort", metavar="COLUMN", help="Sort the trials of a search; -COLUMN: the greatest first."
+)
 @storage_option
-def show_command(run: str, storage: str) -> None:
-    """Show what a run is and how it ended."""
+def show_command(run: str, sort: str | None, storage: str) -> None:
+    """Show what a run is and how it ended; of a search, its trials."""
     store = RunStore(storage)
-    record = store.load(run)
-    click.echo(record_text(record, store.paths(record.run_id), width()))
+    record, trials = with_trials(store, store.load(run), sort)
+    click.echo(record_text(record, store.paths(record.run_id), width(), trials))
 
 
 @cli.command("logs")

@@ -42,8 +42,10 @@ def runs_text(records: Sequence[RunRecord], width: int) -> str:
     return table([_run_row(record) for record in records], width)
 
 
-def record_text(record: RunRecord, paths: RunPaths, width: int) -> str:
-    """All that somebody asks of one run."""
+def record_text(
+    record: RunRecord, paths: RunPaths, width: int, trials: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """All that somebody asks of one run; `trials` where the result table does not have them."""
     facts = {
         "run": record.run_id,
         "status": record.status,
@@ -63,6 +65,7 @@ def record_text(record: RunRecord, paths: RunPaths, width: int) -> str:
         block(facts, width),
         _section("parameters", block(record.parameters, inner)),
         scores_text(record, width),
+        _section("trials", table(trials, inner)),
         _section("networks", table(_networks(record), inner)),
         _section("artifacts", block(_artifacts(record, paths), inner)),
         _section("versions", block(record.versions, inner)),

@@ -17,7 +17,7 @@ SURFACE = {
     "run": {"--on", "--storage", "--run-id", "--detach", "--help"}
     | {"--search", "--metric", "--mode", "--num-samples"},
     "list": {"--storage", "--help"},
-    "show": {"RUN", "--storage", "--help"},
+    "show": {"RUN", "--sort", "--storage", "--help"},
     "logs": {"RUN", "-f", "--follow", "--storage", "--help"},
     "resume": {"RUN", "--on", "--storage", "--detach", "--help"},
     "stop": {"RUN", "--storage", "--help"},

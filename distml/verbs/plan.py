@@ -108,6 +108,7 @@ def _expectations(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"{_size(peak['value'])} ({_size(peak['low'])} to {_size(peak['high'])}); "
         f"{fits} into {_size(there)}",
     )
+    yield from _trials(plan.get("search"))
     yield "time", _time(plan["seconds"])
     phases = {name: span["value"] for name, span in plan["phases"].items() if span["value"] >= 0.1}
     shares = {"fits": plan["fits_seconds"]["value"], **phases} if plan["members"] else phases
@@ -125,6 +126,17 @@ def _expectations(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     share = plan["measured"][-1]["cpu_share"]
     if share < _LEAST_CPU_SHARE:
         yield "beware", f"other work left it {share:.0%} of a CPU meanwhile: the time may be less"
+
+
+def _trials(search: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """How many runs a search consists of, and how many there is time for."""
+    if search is None:
+        return
+    words = f"{search['trials']}, one after another, each {_time(search['each'])}"
+    if search["fitting"] is not None:
+        num = min(search["fitting"], search["trials"])
+        words += f"; {num} of them fit into {duration(search['time_budget_s'])}"
+    yield "trials", words
 
 
 def _time(span: Mapping[str, float]) -> str:

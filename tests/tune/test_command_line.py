@@ -65,6 +65,22 @@ def test_search_is_resumed_and_done_again_from_the_run_alone(here: Path) -> None
     assert len(first.attempts) == 1
 
 
+def test_show_sorts_the_trials(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run(*SEARCH)
+    capfd.readouterr()
+    assert main(["show", "one", "--sort", "-x"]) == 0
+    lines = [line.split() for line in capfd.readouterr().out.splitlines()]
+    assert [words[3] for words in lines if "completed" in words] == ["4", "3", "2", "1"]
+    assert main(["show", "one", "--sort", "y"]) == 2
+    assert "no column y; there are trial" in capfd.readouterr().err
+
+
+def test_run_without_trials_cannot_be_sorted(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run("--x", "3")
+    assert main(["show", "one", "--sort", "x"]) == 2
+    assert "run one has no trials to sort" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -69,6 +69,16 @@ def test_a_plan_says_what_is_stored():
     assert "forest, fold # of #      3       2  200,000" in text
 
 
+def test_a_plan_of_a_search_says_how_many_trials_there_are_and_fit():
+    search = {"trials": 30, "each": span(12.0), "time_budget_s": None, "fitting": None}
+    each = "30, one after another, each 12.0 s (6.0 s to 24.0 s)"
+
+    assert f"trials        {each}\n" in plan_text({**PLAN, "search": search}, 120)
+    limited = {**search, "time_budget_s": 60.0, "fitting": 5}
+    assert f"{each}; 5 of them fit into 1:00 min" in plan_text({**PLAN, "search": limited}, 120)
+    assert "trials" not in plan_text(PLAN, 120)
+
+
 def test_memory_that_may_run_out_is_said_so():
     assert "; may not fit into 3.0 GiB" in plan_text({**PLAN, "available_bytes": 3 * 2**30}, 120)
 
