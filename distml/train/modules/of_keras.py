@@ -83,11 +83,13 @@ def build_by_itself(make: Callable[[], Any]) -> Any:
     Args:
         make: the function.
     """
-    if "keras" not in sys.modules:
-        return make()
-    # Keras counts the layers of a thread to name them: in a new one from the beginning.
-    with _drawn_from_torch(), ThreadPoolExecutor(1) as thread:
-        return thread.submit(make).result()
+    with _drawn_from_torch():
+        # Not loaded yet, but perhaps by what is called here: then it is the first.
+        if "keras" not in sys.modules:
+            return make()
+        # Keras counts the layers of a thread to name them: in a new one from the beginning.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(make).result()
 
 
 def _build(network: Any, shape: Shape) -> None:

@@ -12,7 +12,7 @@ from sklearn.datasets import load_iris
 from distml.errors import UserError
 from distml.train import NeuralClassifier
 from distml.train.modules.given import as_builder
-from distml.train.modules.of_keras import as_module
+from distml.train.modules.of_keras import as_module, build_by_itself
 
 FEW = {"lr": 1e-2, "epochs": 3, "random_state": 0}
 
@@ -78,6 +78,13 @@ def test_the_same_seed_draws_the_same_weights_and_leaves_pythons_generator_alone
     name = "module.sequential/body/kernel"
     assert all(np.array_equal(one.weights_[n], two.weights_[n]) for n in one.weights_)
     assert not np.array_equal(one.weights_[name], other.weights_[name])
+
+
+def test_a_worker_that_has_yet_to_load_keras_draws_the_same(monkeypatch):
+    torch.manual_seed(5)
+    loaded = build_by_itself(random.random)
+    monkeypatch.delitem(sys.modules, "keras")
+    assert build_by_itself(random.random) == loaded
 
 
 def test_it_predicts_by_the_weights_it_has_learnt_and_without_dropout(fitted):
