@@ -82,6 +82,11 @@ def arrange(search: "TuneSearchCV", space: Space, metric: str, num_splits: int) 
     Raises:
         UserError: a parameter makes no sense, or two do not go together.
     """
+    if search.scheduler is None and search.max_resource is not None:
+        raise UserError(
+            f"max_resource={search.max_resource}: without a scheduler trials have no steps; give "
+            "one, such as scheduler='asha', or set the estimator's own parameter"
+        )
     resource = None if search.scheduler is None else resource_of(search.estimator, search.resource)
     if resource is None:
         max_step = num_splits

@@ -364,6 +364,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"space": {"alpha": [1]}, "scheduler": "asha", "resource": "passes"},
         "max_resource",
     ),
+    "limit without steps": (Ridge(), {"max_resource": 9}, "scheduler='asha'"),
     "resource that varies": (
         RandomForestClassifier(),
         {"space": {"n_estimators": [1, 2]}, "scheduler": "asha"},
