@@ -78,11 +78,6 @@ def stream_rows(
                 yield batch.select(schema.names).cast(schema)
 
 
-_HAS_SPARE_CPUS = pa.cpu_count() > 2
-"""Who reads shard after shard does so beside two threads of work; with two CPUs, theirs are taken.
-"""
-
-
 class FooterCache:
     """Footers of Parquet files, kept by who reads many of their row groups.
 
@@ -113,9 +108,7 @@ class FooterCache:
             self._footers[path] = file.metadata  # the last one, as the one used last
             if len(self._footers) > self._most:
                 del self._footers[next(iter(self._footers))]
-            rows = file.read_row_group(
-                row_group, columns=schema.names, use_threads=_HAS_SPARE_CPUS
-            ).select(schema.names)
+            rows = file.read_row_group(row_group, columns=schema.names).select(schema.names)
             return rows if rows.schema == schema else rows.cast(schema)
 
 

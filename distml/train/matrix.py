@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pt
 
+from distml.data.matrix import as_matrix as numbers_of
 from distml.data.tables import first_line
 from distml.data.values import local_times, to_float64
 from distml.errors import DataError
@@ -67,6 +68,11 @@ def fill_matrix(table: pa.Table, names: Sequence[str], origin: Floats) -> Matrix
     Raises:
         DataError: a number is infinite, or beyond float32.
     """
+    if not origin.any() and all(_is_plain(table.schema.field(name).type) for name in names):
+        matrix = numbers_of(table.select(list(names)))
+        for start in range(0, len(matrix), _ROWS_AT_ONCE):
+            _check_finite(matrix[start : start + _ROWS_AT_ONCE], names)
+        return matrix
     out = np.empty((table.num_rows, len(names)), dtype=np.float32)
     # Block by block, so that the rows being written stay in the cache from column to column.
     for start in range(0, table.num_rows, _ROWS_AT_ONCE):
@@ -76,6 +82,11 @@ def fill_matrix(table: pa.Table, names: Sequence[str], origin: Floats) -> Matrix
                 block[:, j] = column_numbers(table[name].slice(start, len(block))) - origin[j]
         _check_finite(block, names)
     return out
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether Arrow itself makes float32 of a type, which takes half as long."""
+    return bool(pt.is_floating(kind) or pt.is_integer(kind))
 
 
 def as_array(X: Any) -> npt.NDArray[Any]:

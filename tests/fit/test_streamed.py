@@ -12,6 +12,7 @@ from distml import session
 from distml.data import ByHash, ByTime, ShardedDataset, Split, Stratified, write_shards
 from distml.errors import UserError
 from distml.fit import Fit
+from distml.fit.planning import plan_fit
 from distml.job import Resources, RunContext
 from distml.runs.bundle import load
 from distml.train import MLP, NeuralClassifier, NeuralRegressor
@@ -167,6 +168,19 @@ def test_a_regression_over_arrays_streams(data, tmp_path):
 def test_further_fits_of_streamed_rows_are_refused(data, tmp_path, changes, name):
     with pytest.raises(UserError, match=f"{name}: the rows take more than memory_bytes=60,000"):
         run(fit(data, **changes), tmp_path)
+
+
+def test_rows_that_are_streamed_need_not_fit_to_be_planned(data):
+    few = Resources(memory_bytes=10_000)
+    context = RunContext(
+        run_id="r", run_uri="", seed=0, resources=few, emit=lambda kind, **fields: None
+    )
+    with session.inline():
+        plan = plan_fit(fit(data, epochs=1), context, budget_s=0.0)
+        with pytest.raises(UserError, match="cannot run here"):
+            plan_fit(fit(data, memory_bytes=None), context, budget_s=0.0)
+
+    assert plan["rows"] == ROWS
 
 
 def test_more_rows_than_there_are_are_refused(data, tmp_path):

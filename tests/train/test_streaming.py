@@ -64,7 +64,7 @@ def test_enough_memory_streams_nothing(dataset, table):
     assert all(np.array_equal(whole.weights_[n], roomy.weights_[n]) for n in whole.weights_)
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 8])
 def test_workers_share_each_batch_and_leave_no_row_out(dataset, world_size):
     seen = _seen(dataset, world_size, validation=0.0)
 
