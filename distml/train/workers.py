@@ -71,6 +71,7 @@ def run_on_workers(
         WorkersLostError: some died on the way.
         KeyboardInterrupt: a signal came; there is a checkpoint if they are kept.
         Exception: what the loop raised in a worker.
+        BaseException: what whoever is told of the training raised to end it.
     """
     session.connect()
     ray: Any = importlib.import_module("ray")
@@ -95,6 +96,8 @@ class _Attempt:
         self._result: Any = None
         self._error: BaseException | None = None
         self._told: Exception | None = None
+        self._enough: BaseException | None = None
+        """Why whoever is told of the training wants no more of it."""
 
     def run(self, signals: Held) -> Any:
         thread = threading.Thread(target=self._fit, name="distml-train", daemon=True)
@@ -103,10 +106,12 @@ class _Attempt:
         while thread.is_alive():
             thread.join(_POLL_S)
             self._listen()
-            if signals.has_come and not asked:
+            if (signals.has_come or self._enough is not None) and not asked:
                 asked = True
                 self._order.mailbox.stop.remote()
         self._listen()
+        if self._enough is not None:
+            raise self._enough
         if self._told is not None:
             if isinstance(self._told, StoppedError):
                 raise KeyboardInterrupt(str(self._told)) from self._told
@@ -124,8 +129,15 @@ class _Attempt:
                 error = fields["error"]
                 if self._told is None and not misses_a_peer(error):
                     self._told = error
-            else:
-                emit(kind, **({"rank": rank} if rank else {}), **fields)
+            elif self._enough is None:
+                self._tell(kind, **({"rank": rank} if rank else {}), **fields)
+
+    def _tell(self, kind: str, **fields: Any) -> None:
+        """Report an event; where that raises, the workers end first and leave their CPUs free."""
+        try:
+            emit(kind, **fields)
+        except BaseException as error:
+            self._enough = error
 
     def _fit(self) -> None:
         try:

@@ -1,6 +1,7 @@
 """Trainings on workers of Ray Train. A start takes seconds, so one start carries many trainings."""
 
 import sys
+import time
 from dataclasses import replace
 from functools import partial
 
@@ -259,6 +260,28 @@ def test_a_users_error_is_raised_once_as_its_own_type(tmp_path):
         carry_out(fails, 1, setup, PARTS)
     # Each worker has begun once: nothing was tried again.
     assert heard.count("workers") == 2
+
+
+class Enough(BaseException):
+    """Of a listener that wants to hear no more."""
+
+
+def goes_on(train, work):
+    """A loop that only a request to stop ends."""
+    while True:
+        for _ in train.batches("train", batch_size=16):
+            time.sleep(0.01)
+        train.report({"loss": 1.0})
+
+
+def test_listener_that_has_heard_enough_ends_the_workers():
+    def listen(kind, **fields):
+        if kind == "epoch":
+            raise Enough
+
+    setup = Setup(seed=SEED, workers=Workers(num_workers=2))
+    with use_events(listen), pytest.raises(Enough):
+        carry_out(goes_on, None, setup, {"train": PARTS["many"]})
 
 
 @pytest.mark.parametrize(
