@@ -8,6 +8,7 @@ So a step that was done in a former run is found, whatever was fitted in between
 import contextlib
 import time
 import traceback
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -129,8 +130,8 @@ class Fold:
             train = self._score(fitted, rows.matrix(fitted), rows.y, unit, part.train)
             score = replace(score, train=train)
         if self.keep_predictions:
-            # What scores well need not be able to feed an ensemble.
-            with contextlib.suppress(Exception):
+            # What scores well need not be able to feed an ensemble, and has warned enough.
+            with contextlib.suppress(Exception), warnings.catch_warnings(action="ignore"):
                 score = replace(score, **self._say(fitted, X))
         return replace(score, state=cloudpickle.dumps(fitted) if self.keep_state else None)
 
