@@ -12,6 +12,7 @@ it.
 """
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -173,9 +174,8 @@ class Schedule:
     def _launch(self) -> None:
         """Start what may run, until nothing may."""
         while tickets := self._queue.next():
-            for ticket in tickets:
-                self._report("unit_started", ticket, cpus=ticket.cpus)
             first = tickets[0]
+            self._report("unit_started", first, cpus=first.cpus)
             if len(tickets) > 1:
                 small = [(ticket, ticket.unit, ticket.key) for ticket in tickets]
                 self._executor.submit_together(small, memory_bytes=first.memory_bytes)
@@ -192,6 +192,9 @@ class Schedule:
     def _settle(self, ticket: Ticket, outcome: Outcome) -> None:
         """Take a unit's outcome from the executor."""
         self._queue.settle(ticket, outcome.seconds)
+        if not ticket.cpus:
+            # Carried out behind another: it began when that was done, not when it was submitted.
+            self._report("unit_started", ticket, cpus=0, t=time.time() - outcome.seconds)
         if isinstance(outcome.error, StorageError):
             raise outcome.error
         if isinstance(outcome.error, WorkerLostError | MemoryError) and self._may_retry(ticket):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distml.ensemble.worker import Outcome, WorkerLostError
+from distml.runs.progress import progress_of
 from tests.ensemble.test_schedule import Clock, Ensemble, Learner, of_kind, run
 
 
@@ -57,6 +58,8 @@ def test_every_unit_is_carried_out_once_and_large_ones_alone(count, large, num_c
     ensemble = Ensemble([small(1), members])
     events = run(ensemble, executor)
     assert len(of_kind(events, "unit_done")) == count + large + 1
+    assert len(of_kind(events, "unit_started")) == count + large + 1
+    assert progress_of(events).most_running <= num_cpus + 1
     assert all(2 <= len(bundle) <= together for bundle in executor.bundles)
     names = {f"m{number}" for number in range(count)}
     assert all(set(bundle) <= names for bundle in executor.bundles)
