@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         Train,
         Transformer,
     )
-    from distml.tune import Tune, TuneSearchCV
+    from distml.tune import Tune, TunedEnsemble, TuneSearchCV
 
 __all__ = [
     "CNN",
@@ -90,6 +90,7 @@ __all__ = [
     "Transformer",
     "Tune",
     "TuneSearchCV",
+    "TunedEnsemble",
     "UserError",
     "VotingClassifier",
     "VotingRegressor",
@@ -121,7 +122,7 @@ _HOMES = {
         "Autoencoder", "CNN", "Inputs", "Loop", "MLP", "NeuralClassifier", "NeuralRegressor",
         "NeuralTransformer", "RNN", "Train", "Transformer",
     ),
-    "distml.tune": ("Tune", "TuneSearchCV"),
+    "distml.tune": ("Tune", "TuneSearchCV", "TunedEnsemble"),
 }  # fmt: skip
 """Module → the public names that live there."""
 

@@ -75,6 +75,7 @@ class Delivery:
                 "matrix": self.trial.recipe.inputs(self.trial.columns),
                 "seconds": seconds,
                 **({"networks": trained} if (trained := brief(evaluation["networks"])) else {}),
+                **({"search": found} if (found := evaluation["search"]) else {}),
                 "intervals": {
                     name: entry["scores"][evaluation["model"]]
                     for name, entry in evaluation["sets"].items()

@@ -8,7 +8,7 @@ encoder, a feature selection, a rule's two sides) is learnt from the training ro
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from distml.fit.evaluate import check_metrics, default_metrics
 from distml.fit.evaluation import Question
 from distml.fit.former import load_former
 from distml.fit.recipe import Recipe
+from distml.fit.searches import describe_search, what_predicts
 from distml.fit.tables import (
     Parts,
     Table,
@@ -142,7 +143,8 @@ class Fit:
         del X
         trial = Trial(
             question=self._question(parts, context.seed),
-            recipe=recipe,
+            # Of a search its best model; what it came to is kept beside.
+            recipe=replace(recipe, estimator=what_predicts(recipe.estimator)),
             parts=parts,
             columns=columns,
             rule=self.rule,
@@ -155,7 +157,8 @@ class Fit:
             evaluation = trial.evaluate(predicted)
         with clock.phase("explain"):
             evaluation |= trial.explain()
-        evaluation |= self._refitted(trial, clock)
+        evaluation |= {"search": describe_search(recipe.estimator)}
+        evaluation |= self._refitted(trial, recipe, clock)
         with clock.phase("save"):
             table = trial.leaderboard(entries, predicted, evaluation)
             delivery = Delivery(trial=trial, dataset=dataset, split=self.split.describe())
@@ -234,10 +237,10 @@ class Fit:
             seed=seed,
         )
 
-    def _refitted(self, trial: Trial, clock: "_Clock") -> dict[str, Any]:
-        """What takes further fits, where it is asked for."""
+    def _refitted(self, trial: Trial, recipe: Recipe, clock: "_Clock") -> dict[str, Any]:
+        """What takes further fits, where it is asked for; a search searches again in each."""
         found: dict[str, Any] = {"cross_validation": None, "learning_curve": None}
-        given = (trial.question, trial.recipe, trial.parts, trial.columns)
+        given = (trial.question, recipe, trial.parts, trial.columns)
         seconds = clock.seconds["encode"] + clock.seconds["fit"]
         if self.cross_validation is not None:
             with clock.phase("cross-validate"):

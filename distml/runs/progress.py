@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from distml.runs.searches import Search, advance_searches, best_so_far, standing
 from distml.runs.training import Training, advance_training, figures, whereabouts
 
 __all__ = ["Progress", "advance", "describe", "lines", "progress_of"]
@@ -43,15 +44,25 @@ class Progress:
     """The network that is trained, or was last, outside of units or in this process."""
     trainings: Mapping[str, Training] = field(default_factory=dict)
     """Unit → its network, of the units being fitted elsewhere."""
+    searches: Mapping[Any, Search] = field(default_factory=dict)
+    """Name → search."""
 
     @property
     def has_begun(self) -> bool:
         """Whether there is anything to show."""
-        return bool(self.total) or self.training is not None
+        return bool(self.total or self.searches) or self.training is not None
+
+    @property
+    def search(self) -> Search | None:
+        """The search that goes on, if there is one and no other beside it."""
+        open_ones = [search for search in self.searches.values() if not search.is_over]
+        return open_ones[0] if len(open_ones) == 1 else None
 
     @property
     def share(self) -> tuple[int, int | None]:
-        """How much is done and of how much, in units, or in steps where there are none."""
+        """How much is done and of how much: trials, else units, else steps of a training."""
+        if self.search is not None:
+            return len(self.search.ended), self.search.total
         if self.total or self.training is None:
             return self.settled, self.total
         steps = self.training.steps
@@ -82,13 +93,15 @@ class Progress:
         """
         num_fits = sum(count for count, _ in self.seconds.values())
         if not num_fits:
-            return None
+            return None if self.search is None else self.search.eta_s(now)
         mean = sum(seconds for _, seconds in self.seconds.values()) / num_fits
         left = [
             max(0.0, self._expected(member, mean) - (now - started))
             for member, started in self.running.values()
         ]
-        work = sum(left) + self.waiting * mean
+        # Trials to come have as many units each as those that have ended.
+        to_come = 0.0 if self.search is None else self.search.to_come * self.settled
+        work = sum(left) + (self.waiting + to_come) * mean
         return max(work / max(1, self.most_running), max(left, default=0.0))
 
     def _expected(self, member: str, mean: float) -> float:
@@ -117,6 +130,9 @@ def advance(progress: Progress, event: Mapping[str, Any]) -> Progress:
     step = _STEPS.get(event["kind"])
     if step is not None:
         return dataclasses.replace(progress, **step(progress, event))
+    searches = advance_searches(progress.searches, event)
+    if searches is not progress.searches:
+        return dataclasses.replace(progress, searches=searches)
     unit = event.get("unit")
     before = progress.training if unit is None else progress.trainings.get(unit)
     training = advance_training(before, event)
@@ -216,12 +232,17 @@ def describe(progress: Progress, now: float) -> str:
         now: Unix seconds.
 
     Returns:
-        For instance `fit: 12 of 25 done, 5 cached, 2 running, about 40 s left`, or
+        For instance `fit: 12 of 25 done, 5 cached, 2 running, about 40 s left`,
+        `fit: 12 of 30 trials done, 2 running, 8 stopped early, about 40 s left`, or
         `fit: epoch 3 of 20, step 1,234 of 8,000, about 40 s left`.
 
     Raises:
         Nothing.
     """
+    if progress.search is not None:
+        members = {member for member, _ in progress.running.values()}
+        where = standing(progress.search, len(members) if progress.total else None)
+        return f"{progress.phase or 'search'}: {where}{_rest(progress.eta_s(now))}"
     if not progress.total and progress.training is not None:
         return f"{progress.phase or 'training'}: {_training(progress.training, now)}"
     counts = [f"{progress.cached + progress.done} of {progress.total} done"]
@@ -229,10 +250,8 @@ def describe(progress: Progress, now: float) -> str:
         value = getattr(progress, name)
         number = len(value) if name == "running" else value
         counts += [f"{number} {name}"] if number else []
-    eta_s = progress.eta_s(now)
-    if eta_s is not None and progress.settled < progress.total:
-        counts.append(f"about {_duration(eta_s)} left")
-    return f"{progress.phase or 'units'}: {', '.join(counts)}"
+    rest = _rest(progress.eta_s(now)) if progress.settled < progress.total else ""
+    return f"{progress.phase or 'units'}: {', '.join(counts)}{rest}"
 
 
 def lines(progress: Progress, now: float) -> list[str]:
@@ -243,12 +262,14 @@ def lines(progress: Progress, now: float) -> list[str]:
         now: Unix seconds.
 
     Returns:
-        One to three lines, and one for each of the first networks in units.
+        One to four lines, and one for each of the first networks in units.
 
     Raises:
         Nothing.
     """
     training, said = progress.training, [describe(progress, now)]
+    if progress.search is not None:
+        said += best_so_far(progress.search)
     if training is not None:
         where = f"{_training(training, now)}, " if progress.total and not training.done else ""
         shown = not progress.total or not training.done
@@ -262,11 +283,12 @@ def lines(progress: Progress, now: float) -> list[str]:
 def _training(training: Training, now: float) -> str:
     if training.seconds is not None:
         return f"{whereabouts(training)} in {_duration(training.seconds)}"
-    eta_s = training.eta_s(now)
-    if eta_s is None:
-        return whereabouts(training)
-    words = "at most" if training.may_stop else "about"
-    return f"{whereabouts(training)}, {words} {_duration(eta_s)} left"
+    rest = _rest(training.eta_s(now), "at most" if training.may_stop else "about")
+    return f"{whereabouts(training)}{rest}"
+
+
+def _rest(eta_s: float | None, words: str = "about") -> str:
+    return "" if eta_s is None else f", {words} {_duration(eta_s)} left"
 
 
 def _duration(seconds: float) -> str:

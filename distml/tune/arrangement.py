@@ -5,6 +5,7 @@ at or a process started.
 """
 
 import difflib
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,11 @@ from sklearn.metrics import get_scorer_names
 
 from distml.ensemble.cost import cpus_of_workers
 from distml.errors import UserError
+from distml.runs.events import emit
 from distml.tune.concurrency import concurrent_trials, num_cpus
 from distml.tune.deciders import make_decider
 from distml.tune.plan import Limits
-from distml.tune.proposers import make_proposer
+from distml.tune.proposers import Listed, make_proposer
 from distml.tune.resource import Resource, largest, resource_of
 from distml.tune.space import Space
 from distml.tune.turns import Decider, NeverStops, Proposer
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from distml.tune.estimator import TuneSearchCV
 
 __all__ = ["Arrangement", "ScoringError", "arrange", "check_scoring_names"]
+
+
+_names = itertools.count(1)
+"""Of the searches in this process, in the order in which they begin."""
 
 
 class ScoringError(UserError, ValueError):
@@ -48,6 +54,21 @@ class Arrangement:
     def in_steps(self) -> bool:
         """Whether trials may be stopped before their end."""
         return not isinstance(self.decider, NeverStops)
+
+    def announce(self, search: "TuneSearchCV", num_rows: int, metric: str) -> int:
+        """Report that a search begins: the name that events of its trials call it by."""
+        name, proposer = next(_names), self.proposer
+        emit(
+            "search_started",
+            search=name,
+            metric=search.scoring if isinstance(search.scoring, str) else metric,
+            mode="max",
+            trials=len(proposer) if isinstance(proposer, Listed) else int(search.num_samples),
+            rows=num_rows,
+            resource=None if self.resource is None else self.resource.parameter,
+            max_step=self.max_step,
+        )
+        return name
 
     def limits(self, search: "TuneSearchCV", num_splits: int) -> Limits:
         """When the search ends, and how many trials take turns: asked once Ray is there.

@@ -233,8 +233,15 @@ class TuneSearchCV(Planned, BaseSearchCV):
     def _plan(self, course: Course, parts: Arrangement, metric: Any) -> Plan:
         limits = parts.limits(self, self.n_splits_)
         metric = self.refit if callable(self.scoring) and isinstance(self.refit, str) else metric
+        name = parts.announce(self, course.view.num_rows, metric)
         turns = Turns(
-            course, parts.proposer, parts.decider, limits, metric=metric, check=self._check_first
+            course,
+            parts.proposer,
+            parts.decider,
+            limits,
+            metric=metric,
+            name=name,
+            check=self._check_first,
         )
         yield from turns.play()
         trials = [trial for trial in turns.trials if trial.folds]

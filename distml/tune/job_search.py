@@ -19,7 +19,7 @@ from distml.tune.children import Child, Children, EndedEarly
 from distml.tune.deciders import make_decider
 from distml.tune.metrics import check_reported, scores_by_name
 from distml.tune.outcome import Finished, best_of, deliver
-from distml.tune.proposers import make_proposer
+from distml.tune.proposers import Listed, make_proposer
 from distml.tune.space import Space
 from distml.tune.turns import STOP
 
@@ -77,7 +77,9 @@ class JobSearch:
             UserError: trials do not report the metric.
             DistmlError: none went well.
         """
-        why_ended = "num_samples"
+        task, proposer, why_ended = self._task, self._proposer, "num_samples"
+        wanted = len(proposer) if isinstance(proposer, Listed) else task.num_samples
+        self._context.emit("search_started", metric=task.metric, mode=task.mode, trials=wanted)
         while True:
             reason = self._reason_to_end()
             config = None if reason else self._proposer.suggest(len(self._trials))
@@ -85,6 +87,7 @@ class JobSearch:
                 why_ended = reason or why_ended
                 break
             self._trials.append(self._trial(Child(number=len(self._trials), config=config)))
+        self._context.emit("search_ended")
         if best_of(self._trials, self._task.mode) is None:
             raise self._all_failed()
         return deliver(
@@ -118,6 +121,7 @@ class JobSearch:
             reason=reason,
             step=course.epochs,
             score=finished.score,
+            seconds=record.seconds,
         )
         return finished
 

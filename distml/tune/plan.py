@@ -51,6 +51,7 @@ class Turns:
         decider: Says whether trials go on.
         limits: When to end.
         metric: Which score they are told, where there are several.
+        name: What its events call the search by, where there are several.
         check: Looks at the first score there is, and raises if it makes no sense.
     """
 
@@ -62,6 +63,7 @@ class Turns:
         limits: Limits,
         *,
         metric: str = "score",
+        name: int | None = None,
         check: Callable[[Any], None] = lambda scores: None,
     ) -> None:
         self.trials: list[Trial] = []
@@ -70,6 +72,7 @@ class Turns:
         self._decider = decider
         self._limits = limits
         self._metric = metric
+        self._name = name
         self._check: Callable[[Any], None] | None = check
         self._slots: list[Trial | None] = [None] * (limits.num_slots or 0)
         self._at = 0
@@ -143,7 +146,7 @@ class Turns:
             return None
         trial = Trial(number, self._decider.add(number, config))
         self.trials.append(trial)
-        emit("trial_started", trial=number, params=dict(trial.config))
+        self._say("trial_started", trial, params=dict(trial.config))
         return trial
 
     def _begin_step(self, trial: Trial) -> list[Unit]:
@@ -173,7 +176,7 @@ class Turns:
         """A trial's step is done: the same trial if it goes on."""
         trial.settle(keep_all=self._decider.side_by_side)
         value = trial.value(self._metric)
-        emit("trial_reported", trial=trial.number, step=trial.step, score=value)
+        self._say("trial_reported", trial, step=trial.step, score=value)
         if trial.failed or np.isnan(value):
             self._decider.end(trial.number, None)
             self._end(trial, Reason.FAILED)
@@ -191,7 +194,7 @@ class Turns:
         elif isinstance(decision, Exploit) and decision.step < self._course.max_step:
             donor = self.trials[decision.donor]
             trial.exploit(donor, decision.step, decision.config)
-            emit("trial_exploits", trial=trial.number, donor=donor.number, params=trial.config)
+            self._say("trial_exploits", trial, donor=donor.number, params=trial.config)
         self._resume(waiting=False)
         return None if decision is PAUSE else trial
 
@@ -242,16 +245,22 @@ class Turns:
                 trial.reason = self._over or Reason.STOPPED
                 self._say_end(trial)
             trial.learners.clear()
+        emit("search_ended", search=self._name)
 
     def _say_end(self, trial: Trial) -> None:
-        emit(
+        self._say(
             "trial_ended",
-            trial=trial.number,
+            trial,
             params=dict(trial.config),
             reason=str(trial.reason),
             step=trial.step,
             score=trial.value(self._metric),
+            spread=trial.spread(self._metric),
+            seconds=trial.seconds,
         )
+
+    def _say(self, kind: str, trial: Trial, **fields: Any) -> None:
+        emit(kind, search=self._name, trial=trial.number, **fields)
 
 
 _NOTHING: tuple[int, float] = (-1, float("-inf"))

@@ -81,8 +81,21 @@ class Trial:
 
     def value(self, metric: str) -> float:
         """Mean score of the folds, of the first scorer if none is named; NaN if there is none."""
-        scores = [_score(fold.test, metric) for fold in self.folds.values()]
+        scores = self._scores(metric)
         return float(np.mean(scores)) if scores else float("nan")
+
+    def spread(self, metric: str) -> float | None:
+        """Standard deviation of the score over the folds; `None` where there are not several."""
+        scores = self._scores(metric)
+        return float(np.std(scores)) if len(scores) > 1 else None
+
+    def _scores(self, metric: str) -> list[float]:
+        return [_score(fold.test, metric) for fold in self.folds.values()]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that its folds took to fit and to score, together."""
+        return sum(fold.fit_s + fold.score_s for fold in self.folds.values())
 
     def take(self, fold: int, score: FoldScore) -> None:
         """Take in what came of a fold of the step in work."""
