@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import loguniform, randint
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -327,6 +328,21 @@ def test_search_over_ray_is_the_search_in_this_process():
     assert spread["params"] == here["params"]
     for name in ("mean_test_score", "n_resources", "rank_test_score"):
         np.testing.assert_array_equal(spread[name], here[name])
+
+
+@pytest.mark.ray
+def test_many_small_fits_share_journeys_and_come_to_scikit_learns_table():
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    weight = np.random.default_rng(0).random(len(Y))
+    grid = {"C": np.logspace(-3, 3, 25)}
+    ours = TuneSearchCV(LogisticRegression(), grid, search="grid", return_train_score=True)
+    theirs = GridSearchCV(LogisticRegression(), grid, return_train_score=True)
+    events: list[dict[str, Any]] = []
+    with use_events(lambda kind, **fields: events.append({"kind": kind} | fields)):
+        ours.fit(frame, LABELS, sample_weight=weight)
+    assert_same_table(ours.cv_results_, theirs.fit(frame, LABELS, sample_weight=weight).cv_results_)
+    assert ours.feature_names_in_.tolist() == list("abcdef")
+    assert any(event.get("cpus") == 0 for event in events if event["kind"] == "unit_started")
 
 
 def test_fitted_search_travels_as_a_pickle():
