@@ -30,6 +30,7 @@ SMALL_SHARDS = 256
 def job(
     rows: int = 0,
     epochs: int = 3,
+    lr: float = 2e-3,
     memory_mb: int = 0,
     seed: int = 0,
     data: Path = Path("data/flights"),
@@ -39,6 +40,7 @@ def job(
     Args:
         rows: Train and test on this many rows drawn at random; 0 for all.
         epochs: Passes over the training rows.
+        lr: Highest learning rate.
         memory_mb: Megabytes that the rows may take in memory; of 80 they are streamed. 0: read
             whole.
         seed: Everything random comes from it.
@@ -48,7 +50,7 @@ def job(
         task=distml.Fit(
             data=prepare_small(data) if memory_mb else flights.prepare(data),
             label=flights.LABEL,
-            estimator=network(epochs=epochs, memory_mb=memory_mb, seed=seed),
+            estimator=network(epochs=epochs, lr=lr, memory_mb=memory_mb, seed=seed),
             split=distml.Split(
                 {
                     "last_two_months": distml.ByTime("date", start="2013-11-01"),
@@ -76,13 +78,13 @@ def prepare_small(folder: Path) -> distml.ShardedDataset:
     return distml.write_shards(flights.flights, beside, num_shards=SMALL_SHARDS, key=key)
 
 
-def network(*, epochs: int, memory_mb: int, seed: int) -> distml.NeuralClassifier:
+def network(*, epochs: int, lr: float, memory_mb: int, seed: int) -> distml.NeuralClassifier:
     """A small network that is stopped early, so that it does not recite single days."""
     return distml.NeuralClassifier(
         distml.MLP(hidden=(64, 32), dropout=0.3, embedding_dim=4),
         epochs=epochs,
         batch_size=1024,
-        lr=2e-3,
+        lr=lr,
         weight_decay=1e-2,
         scheduler="onecycle",
         # A step is over before a second thread has begun.
