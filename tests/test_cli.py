@@ -23,7 +23,7 @@ SURFACE = {
     "stop": {"RUN", "--storage", "--help"},
     "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
     "doctor": {"--storage", "--help"},
-    "plan": {"--storage", "--json", "--help"},
+    "plan": {"--storage", "--json", "--help"} | {"--search", "--metric", "--mode", "--num-samples"},
     "report": {"RUN [RUN]", "--out", "--open", "--storage", "--help"},
     "compare": {"A", "B", "--json", "--storage", "--help"},
     "reproduce": {"RUN", "--on", "--storage", "--help"},

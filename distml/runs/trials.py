@@ -1,25 +1,22 @@
-"""The trials of a search, as a table: a pure fold of the run's events.
+"""The trials of a run as a table that can be sorted.
 
-The one decision: a table is computed from events alone, so a search that goes on shows as far as it
-is. A driver that goes on with a search tells of its trials again; the last one counts. Where a
-search is made several times (a cross-validation of it), it is the first that is shown.
+The one decision: they are those that the run told of, so a search that goes on shows as far as it
+is. A search over jobs leaves them as its result table, with the name of each trial's run.
 
 Refuses to sort by a column that is not there, with the nearest.
 """
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from distml.errors import UserError
 from distml.runs.reader import RunReader
 from distml.runs.record import RunRecord, RunStatus
+from distml.runs.searches import Search, Trial, main_searches, searches_of
 
-__all__ = ["sorted_rows", "trials_of", "with_trials"]
-
-_STATES = {"scheduler": "stopped early"}
-"""Why a trial ended → how that is said."""
+__all__ = ["rows_of", "sorted_rows", "with_trials"]
 
 
 def with_trials(
@@ -43,45 +40,32 @@ def with_trials(
     by: str = sort or "trial"
     if record.table and all("trial" in row for row in record.table):
         return dataclasses.replace(record, table=sorted_rows(record.table, by)), []
-    trials: list[dict[str, Any]] = []
-    search = record.details.get("search")
-    if search or record.status is not RunStatus.SUCCEEDED:
-        metric = search["metric"] if search else "score"
-        trials = trials_of(store.events(record.run_id), str(metric))
-    if not trials and sort is not None:
+    rows: list[dict[str, Any]] = []
+    if "search" in record.details or record.status is not RunStatus.SUCCEEDED:
+        rows = rows_of(main_searches(searches_of(store.events(record.run_id))))
+    if not rows and sort is not None:
         raise UserError(f"run {record.run_id} has no trials to sort; leave --sort out")
-    return record, sorted_rows(trials, by) if trials else []
+    return record, sorted_rows(rows, by) if rows else []
 
 
-def trials_of(events: Iterable[Mapping[str, Any]], metric: str = "score") -> list[dict[str, Any]]:
-    """Lay out the trials that a run tells of.
+def rows_of(searches: Sequence[Search]) -> list[dict[str, Any]]:
+    """Lay out the trials of searches.
 
     Args:
-        events: of the run, the earliest first.
-        metric: name of the score.
+        searches: as `searches_of` gives them.
 
     Returns:
-        A row a trial, in the order in which they began: `trial` (from 1), the score, `state`,
-        `step` (where it has steps), its parameters, `seconds`.
+        A row a trial: `search` (from 1) if there are several, `trial`, the score, its spread over
+        folds, `state`, `step` if trials have steps, its parameters, `seconds`.
 
     Raises:
         Nothing.
     """
-    trials: dict[int, dict[str, Any]] = {}
-    for event in events:
-        kind, number = event["kind"], event.get("trial")
-        if kind == "attempt":
-            trials = {}
-        elif kind == "trial_started" and number not in trials:
-            trials[event["trial"]] = {"begun": event["t"], "params": event["params"]}
-        elif number in trials and "ended" not in trials[number]:
-            told = trials[number]
-            if kind in ("trial_reported", "trial_ended"):
-                told |= {"step": event["step"], "score": event["score"]}
-            if kind == "trial_ended":
-                told |= {"ended": event["t"], "reason": event["reason"]}
-                told["params"] = event["params"]
-    return [_row(number, told, metric) for number, told in sorted(trials.items())]
+    return [
+        {**({"search": number} if len(searches) > 1 else {}), **dict(_row(search, trial))}
+        for number, search in enumerate(searches, start=1)
+        for trial in search.trials.values()
+    ]
 
 
 def sorted_rows(rows: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:
@@ -116,11 +100,16 @@ def _order(value: Any) -> tuple[bool, Any]:
     return (not is_number, value if is_number else str(value))
 
 
-def _row(number: int, told: Mapping[str, Any], metric: str) -> dict[str, Any]:
-    reason = told.get("reason", "running")
-    facts = {"trial": number + 1, metric: told.get("score"), "state": _STATES.get(reason, reason)}
-    step = {"step": told["step"]} if told.get("step") else {}
-    seconds = {"seconds": told["ended"] - told["begun"]} if "ended" in told else {}
-    taken = {*facts, *step, *seconds}
-    params = {f"{k}=" if k in taken else k: value for k, value in told["params"].items()}
-    return {**facts, **step, **params, **seconds}
+def _row(search: Search, trial: Trial) -> Iterator[tuple[str, Any]]:
+    yield "trial", trial.number
+    yield search.metric, trial.score
+    if trial.spread is not None:
+        yield "±", trial.spread
+    yield "state", trial.state
+    if search.resource is not None:
+        yield "step", trial.step
+    taken = {"trial", search.metric, "±", "state", "step", "seconds"}
+    for name, value in trial.params.items():
+        yield f"{name}=" if name in taken else name, value
+    if trial.seconds is not None:
+        yield "seconds", trial.seconds

@@ -17,7 +17,7 @@ import click
 from distml.errors import UserError
 from distml.terminal import block, duration, table
 from distml.verbs.follow import width
-from distml.verbs.options import storage_option
+from distml.verbs.options import search_arguments, search_options, storage_option
 
 __all__ = ["command", "plan_text"]
 
@@ -32,8 +32,9 @@ _LEAST_CPU_SHARE = 0.75
 )
 @click.argument("line", nargs=-1, type=click.UNPROCESSED, metavar="")
 @storage_option
+@search_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def command(line: tuple[str, ...], storage: str, as_json: bool) -> int:
+def command(line: tuple[str, ...], storage: str, as_json: bool, **search: Any) -> int:
     """Say what a job would take: fits, memory, time.
 
     Runs it on a few small samples of its rows, for about half a minute. Its next run says what was
@@ -43,7 +44,8 @@ def command(line: tuple[str, ...], storage: str, as_json: bool) -> int:
         raise UserError("which job? say distml plan JOBFILE, such as distml plan jobs/x.py")
     with tempfile.TemporaryDirectory(prefix="distml-plan-") as folder:
         path = Path(folder, "plan.json")
-        code = subprocess.run(_driver(line, storage, path), stdout=sys.stderr).returncode
+        driver = _driver(line, storage, path, search_arguments(**search))
+        code = subprocess.run(driver, stdout=sys.stderr).returncode
         if code:
             return code if code > 0 else 128 - code
         text = path.read_text(encoding="utf-8")
@@ -67,10 +69,20 @@ def plan_text(plan: Mapping[str, Any], columns: int) -> str:
     return "\n\n".join(sections)
 
 
-def _driver(line: tuple[str, ...], storage: str, path: Path) -> list[str]:
+def _driver(line: tuple[str, ...], storage: str, path: Path, search: tuple[str, ...]) -> list[str]:
     place = ["--storage", storage, "--run-id", "plan", "--launcher", "plan", "--inline"]
     rest = ["--", *line[1:]] if line[1:] else []
-    return [sys.executable, "-m", "distml.driver", line[0], *place, "--plan", str(path), *rest]
+    return [
+        sys.executable,
+        "-m",
+        "distml.driver",
+        line[0],
+        *place,
+        "--plan",
+        str(path),
+        *search,
+        *rest,
+    ]
 
 
 def _facts(plan: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

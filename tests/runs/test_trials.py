@@ -1,64 +1,41 @@
-"""The table of a search's trials, from the events of its run."""
-
-from typing import Any
+"""The table of a run's trials: its columns, and its order."""
 
 import pytest
 
 from distml.errors import UserError
-from distml.runs.trials import sorted_rows, trials_of
+from distml.runs.searches import Search, Trial
+from distml.runs.trials import rows_of, sorted_rows
 
-
-def started(t: float, number: int, **params: Any) -> dict[str, Any]:
-    return {"t": t, "kind": "trial_started", "trial": number, "params": params}
-
-
-def reported(t: float, number: int, step: int, score: float) -> dict[str, Any]:
-    return {"t": t, "kind": "trial_reported", "trial": number, "step": step, "score": score}
-
-
-def ended(t: float, number: int, reason: str, score: float | None, **params: Any) -> dict[str, Any]:
-    told = {"t": t, "kind": "trial_ended", "trial": number, "reason": reason}
-    return {**told, "step": 4, "score": score, "params": params}
-
-
-EVENTS = [
-    {"t": 0.0, "kind": "attempt", "number": 1},
-    started(1, 0, lr=0.1),
-    reported(2, 0, 2, 0.5),
-    started(3, 1, lr=0.2),
-    ended(4, 0, "completed", 0.7, lr=0.1),
-    ended(5.5, 1, "scheduler", 0.3, lr=0.2),
-    started(6, 2, lr=0.3),
-    reported(7, 2, 1, 0.1),
-]
-
-ROWS = [
-    {"trial": 1, "accuracy": 0.7, "state": "completed", "step": 4, "lr": 0.1, "seconds": 3},
-    {"trial": 2, "accuracy": 0.3, "state": "stopped early", "step": 4, "lr": 0.2, "seconds": 2.5},
-    {"trial": 3, "accuracy": 0.1, "state": "running", "step": 1, "lr": 0.3},
-]
+SEARCH = Search(
+    metric="accuracy",
+    resource="n_estimators",
+    trials={
+        1: Trial(number=1, params={"lr": 0.1}, state="completed", score=0.7, step=4, seconds=3.0),
+        2: Trial(number=2, params={"lr": 0.2}, state="failed"),
+        3: Trial(number=3, params={"lr": 0.3}, score=0.1, spread=0.02, step=1),
+    },
+)
 
 
 def test_each_trial_is_a_row_however_far_it_is() -> None:
-    assert trials_of(EVENTS, "accuracy") == ROWS
+    assert rows_of([SEARCH]) == [
+        {
+            "trial": 1, "accuracy": 0.7, "state": "completed", "step": 4, "lr": 0.1, "seconds": 3.0,
+        },
+        {"trial": 2, "accuracy": None, "state": "failed", "step": 0, "lr": 0.2},
+        {"trial": 3, "accuracy": 0.1, "±": 0.02, "state": "running", "step": 1, "lr": 0.3},
+    ]  # fmt: skip
 
 
-def test_attempt_that_goes_on_tells_anew() -> None:
-    assert trials_of([*EVENTS[:4], *EVENTS], "accuracy") == ROWS
-
-
-def test_first_of_several_searches_is_shown() -> None:
-    again = [started(9, 0, lr=0.9), ended(10, 0, "completed", 0.9, lr=0.9)]
-    assert trials_of([*EVENTS, *again], "accuracy") == ROWS
+def test_several_searches_are_told_apart() -> None:
+    other = Search(trials={1: Trial(number=1, params={})})
+    assert [row["search"] for row in rows_of([SEARCH, other])] == [1, 1, 1, 2]
 
 
 def test_parameters_keep_apart_from_columns_of_the_table() -> None:
-    row = trials_of([started(0, 0, state=3, trial=4)])[0]
+    trial = Trial(number=1, params={"state": 3, "trial": 4})
+    row = rows_of([Search(trials={1: trial})])[0]
     assert row == {"trial": 1, "score": None, "state": "running", "state=": 3, "trial=": 4}
-
-
-def test_run_without_trials_has_no_table() -> None:
-    assert trials_of([{"t": 0.0, "kind": "unit_done", "unit": "x"}]) == []
 
 
 def test_rows_are_sorted_by_any_column_and_blanks_come_last() -> None:
@@ -68,5 +45,6 @@ def test_rows_are_sorted_by_any_column_and_blanks_come_last() -> None:
 
 
 def test_unknown_column_names_the_nearest() -> None:
+    rows = rows_of([SEARCH])
     with pytest.raises(UserError, match="--sort -acuracy: no column acuracy; did you mean accur"):
-        sorted_rows(ROWS, "-acuracy")
+        sorted_rows(rows, "-acuracy")

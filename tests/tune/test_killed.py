@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +32,36 @@ def outcome(storage: Path) -> dict[str, Any]:
     return {"search": record.details["search"], "metrics": record.metrics, "rows": rows}
 
 
+def wait_for_attempt(storage: Path, number: int, process: "subprocess.Popen[bytes]") -> bool:
+    """Wait until a driver has begun its work; False if it has ended meanwhile."""
+    store = RunStore(storage)
+    while process.poll() is None:
+        begun = (storage / "one" / "record.json").exists()
+        if begun and len(store.load("one").attempts) >= number:
+            return True
+        time.sleep(0.02)
+    return False
+
+
 def test_killed_ten_times_it_finds_what_it_would_have_found(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    notes = {folder: str(tmp_path / f"{folder.name}.txt") for folder in (whole, killed)}
-    given = ("--", "--note", notes[whole], "--pause", "0.0")
-    assert driver(whole, str(JOB), *given).wait() == 0
+    notes = {folder: tmp_path / f"{folder.name}.txt" for folder in (whole, killed)}
     # The note and the pause are arguments, not part of what is searched.
-    process = driver(killed, str(JOB), "--", "--note", notes[killed], "--pause", "0.02")
-    chance = random.Random(0)
-    kills = 0
-    while True:
-        time.sleep(chance.uniform(2.0, 4.0))
-        if process.poll() is None and kills < 10:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        if process.wait() == 0:
-            break
+    assert driver(whole, str(JOB), "--", "--note", str(notes[whole])).wait() == 0
+    line = [str(JOB), "--", "--note", str(notes[killed]), "--pause", "0.05"]
+    chance, kills = random.Random(0), 0
+    process = driver(killed, *line)
+    while wait_for_attempt(killed, kills + 1, process) and kills < 10:
+        time.sleep(chance.uniform(0.0, 0.8))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
         process = driver(killed, "--resume")
+    assert process.wait() == 0
     assert kills > 3
     assert outcome(killed) == outcome(whole)
-    done = Counter(Path(notes[killed]).read_text().split())
-    assert done == Counter(Path(notes[whole]).read_text().split())
+    once = notes[whole].read_text().split()
+    done = notes[killed].read_text().split()
+    assert set(done) == set(once)
+    # A kill may fall between the end of a trial and the note of it.
+    assert len(done) <= len(once) + 1

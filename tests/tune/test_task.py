@@ -15,7 +15,7 @@ from distml.job import Job, Resources, Result, RunContext
 from distml.runs.events import emit as report
 from distml.runs.paths import RunPaths
 from distml.runs.record import RunStatus
-from distml.runs.storage import open_storage
+from distml.runs.storage import join_uri, open_storage
 from distml.runs.store import RunStore
 from distml.tune import Tune
 
@@ -124,6 +124,23 @@ def test_trials_are_runs_with_record_and_events(
     assert kinds == ["attempt", "epoch", "epoch"]
 
 
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_search_can_be_kept_anywhere(place: str, request: Any, tmp_path: Path) -> None:
+    uri = str(tmp_path) if place == "local" else request.getfixturevalue("s3_uri")
+    context = RunContext(
+        run_id="run",
+        run_uri=join_uri(uri, "run"),
+        seed=0,
+        resources=Resources(),
+        emit=lambda kind, **fields: None,
+    )
+    search = Tune(quadratic, space={"x": [2.0, 3.0]}, metric="test_score", search="grid")
+    first = search.run(context)
+    assert open_storage(context.run_uri).read("bundle/model") == b"3.0"
+    assert search.run(context) == first
+    assert len(CALLS) == 2
+
+
 def test_least_is_best_where_mode_says_so(search: Callable[..., Result]) -> None:
     assert search(metric="test_loss", mode="min").details["search"]["params"] == {"x": 3.0}
 
@@ -131,13 +148,12 @@ def test_least_is_best_where_mode_says_so(search: Callable[..., Result]) -> None
 def test_run_says_how_trials_go(search: Callable[..., Result]) -> None:
     events: list[tuple[str, Mapping[str, Any]]] = []
     search(events=events, space={"x": [2.0]})
-    assert events == [
-        ("trial_started", {"trial": 0, "params": {"x": 2.0}}),
-        (
-            "trial_ended",
-            {"trial": 0, "params": {"x": 2.0}, "reason": "completed", "step": 0, "score": 0.0},
-        ),
-    ]
+    kinds = ["search_started", "trial_started", "trial_ended", "search_ended"]
+    assert [kind for kind, _ in events] == kinds
+    assert events[0][1] == {"metric": "test_score", "mode": "max", "trials": 1}
+    assert events[1][1] == {"trial": 0, "params": {"x": 2.0}}
+    ended = {"trial": 0, "params": {"x": 2.0}, "reason": "completed", "step": 0, "score": 0.0}
+    assert events[2][1].items() >= ended.items()
 
 
 def test_failing_trial_is_recorded_and_the_search_goes_on(
