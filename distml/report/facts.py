@@ -11,6 +11,7 @@ from distml.report.content import Content
 from distml.report.numbers import figure, size
 from distml.runs.progress import describe, progress_of
 from distml.runs.record import RunRecord, RunStatus
+from distml.runs.searches import standing as trials_done
 from distml.runs.storage import join_uri
 from distml.runs.training import whereabouts
 from distml.terminal import duration, flat, moment
@@ -20,7 +21,7 @@ __all__ = ["Facts", "environment", "loading", "overview", "standing"]
 Facts = dict[str, str]
 """Name → text."""
 
-_ELSEWHERE = ("rows", "intervals", "networks")
+_ELSEWHERE = ("rows", "intervals", "networks", "search")
 """Details that other sections show."""
 
 _LONG = 12
@@ -70,10 +71,12 @@ def standing(content: Content) -> list[str]:
         return [*_verdict(record), *content.remarks]
     said = [f"This run is {record.status}{f': {record.reason}' if record.reason else ''}."]
     progress = progress_of(content.events)
-    if progress.total or progress.phase:
+    if progress.total or progress.phase or progress.search:
         last = float(content.events[-1]["t"]) if content.events else 0.0
         done = f"{progress.cached + progress.done} of {progress.total} fits done"
-        if progress.training is not None and not progress.total:
+        if progress.search is not None:
+            done = trials_done(progress.search)
+        elif progress.training is not None and not progress.total:
             done = whereabouts(progress.training)
         known = describe(progress, last) if record.status is RunStatus.RUNNING else done
         phase = f"{progress.phase}: " if progress.phase and known is done else ""

@@ -18,6 +18,7 @@ from distml.report.facts import environment, loading, overview, standing
 from distml.report.features import dependence_figures, importance_figure
 from distml.report.labels import label_figure, learning_figure
 from distml.report.numbers import figure, interval, plain, share, signed, size, took
+from distml.report.search import searches_in
 from distml.report.testsets import evaluated_sets, headlines
 from distml.report.timeline import timelines
 from distml.report.training import training_of
@@ -118,6 +119,7 @@ def _page(content: Content) -> str:
         importance=importance_figure(importance) if importance.get("features") else None,
         dependence=dependence_figures(told.get("dependence") or (), content.label),
         learning=learning_figure(curve) if curve.get("rows") else None,
+        searches=searches_in(content),
         training=training_of(content),
         cross_validation=told.get("cross_validation"),
         data=data,

@@ -87,7 +87,13 @@ class Search:
     def best(self) -> Trial | None:
         """The best so far: of those that came to their end, else of those that came furthest."""
         scored = [trial for trial in self.trials.values() if trial.score is not None]
-        return max(scored, key=self._rank, default=None)
+        return max(scored, key=self.rank, default=None)
+
+    def rank(self, trial: Trial) -> tuple[bool, bool, int, float]:
+        """What trials are ordered by, the worst first."""
+        whole, score = trial.state == "completed", trial.score or 0.0
+        step = 0 if whole else trial.step
+        return trial.score is not None, whole, step, score if self.mode == "max" else -score
 
     def is_better(self, one: float, other: float) -> bool:
         """Whether a score is better than another."""
@@ -103,11 +109,6 @@ class Search:
     def count(self, state: str) -> int:
         """Trials in a state."""
         return sum(trial.state == state for trial in self.trials.values())
-
-    def _rank(self, trial: Trial) -> tuple[bool, int, float]:
-        whole = trial.state == "completed"
-        score = trial.score or 0.0
-        return whole, 0 if whole else trial.step, score if self.mode == "max" else -score
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
