@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from distml.runs.paths import RunPaths
 from distml.runs.record import RunRecord, RunStatus
+from distml.runs.searches import best_facts
 from distml.runs.storage import join_uri
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def record_text(
         block(facts, width),
         _section("parameters", block(record.parameters, inner)),
         scores_text(record, width),
+        _section("best configuration", block(best_facts(record.details), inner)),
         _section("trials", table(trials, inner)),
         _section("networks", table(_networks(record), inner)),
         _section("artifacts", block(_artifacts(record, paths), inner)),
@@ -85,6 +87,7 @@ def outcome_text(
         where["report"] = paths.report
     sections = [
         scores_text(record, width),
+        _section("best configuration", block(best_facts(record.details), width - len(_INDENT))),
         f"{record.status} in {duration(record.seconds)}\n{block(where, width)}",
     ]
     return "\n\n".join(filter(None, sections))

@@ -4,7 +4,7 @@ import pytest
 
 from distml import terminal
 from distml.runs.paths import RunPaths
-from distml.runs.record import RunRecord
+from distml.runs.record import RunRecord, RunStatus
 
 ROWS = [
     {"model": "stack", "kind": "ensemble", "test roc_auc": 0.71234, "fit_s": 1234.5},
@@ -163,3 +163,16 @@ def test_the_networks_of_a_run_have_a_line_each():
         "other  MLP             80       9",
     ]
     assert "networks" not in terminal.record_text(replace(record, details={}), RunPaths("r"), 80)
+
+
+def test_a_search_names_its_best_configuration_and_what_became_of_the_others():
+    search = {"metric": "roc_auc", "best": 3, "trials": 30, "stopped_early": 27, "failed": 0}
+    search |= {"params": {"C": 0.1, "kind": "l2"}, "score": 0.92654, "folds": 3}
+    record = RunRecord(run_id="a", job_file="a.py")
+    record = replace(record, details={"search": search}, status=RunStatus.SUCCEEDED)
+
+    for text in (terminal.record_text, terminal.outcome_text):
+        said = text(record, RunPaths("a"), 80)
+        assert "best configuration\n  C        0.1000\n  kind     l2" in said
+        assert "3 of 30, 27 stopped early" in said
+        assert "0.9265, mean of 3 folds" in said

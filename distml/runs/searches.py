@@ -13,6 +13,7 @@ __all__ = [
     "Search",
     "Trial",
     "advance_searches",
+    "best_facts",
     "best_so_far",
     "main_searches",
     "searches_of",
@@ -219,6 +220,26 @@ def best_so_far(search: Search) -> list[str]:
         return []
     params = ", ".join(f"{name}={_value(value)}" for name, value in best.params.items())
     return [f"best {search.metric} {best.score:.4g}, trial {best.number}: {params}"]
+
+
+def best_facts(details: Mapping[str, Any]) -> dict[str, Any]:
+    """What a finished search came to: its parameters, which trial it is, its score.
+
+    Args:
+        details: of the run's record.
+
+    Returns:
+        Name → value; empty where there was no search.
+    """
+    told = details.get("search")
+    if not isinstance(told, Mapping):
+        return {}
+    counts = {"stopped early": told.get("stopped_early"), "failed": told.get("failed")}
+    others = "".join(f", {number} {how}" for how, number in counts.items() if number)
+    folds = f", mean of {told['folds']} folds" if (told.get("folds") or 0) > 1 else ""
+    score = None if told["score"] is None else f"{told['score']:.4g}{folds}"
+    facts = {"trial": f"{told['best']} of {told['trials']}{others}", str(told["metric"]): score}
+    return {**told["params"], **facts}
 
 
 def _value(value: Any) -> str:
