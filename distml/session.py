@@ -61,7 +61,7 @@ def connect(num_cpus: int | None = None) -> None:
 
     if imported_before and not ray.is_initialized():
         # A job that uses ray.tune imports Ray first; Ray has to read what it asks for again.
-        from ray._raylet import Config
+        from ray._raylet import Config  # type: ignore[attr-defined]
 
         Config.initialize("")
     if ray.is_initialized():
