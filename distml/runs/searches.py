@@ -28,6 +28,10 @@ _STATES = {
 """Reason of an end → how people call it."""
 
 
+_LONG = 32
+"""Characters of a value that are shown while a search goes on."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
     """One configuration, and what has come of it so far."""
@@ -75,8 +79,8 @@ class Search:
 
     @property
     def ended(self) -> list[Trial]:
-        """Trials that nothing more happens to."""
-        return [trial for trial in self.trials.values() if trial.state != "running"]
+        """Trials that nothing more happens to, though their search may still wait for others."""
+        return [t for t in self.trials.values() if t.state != "running" or self._is_whole(t)]
 
     @property
     def to_come(self) -> float:
@@ -92,7 +96,7 @@ class Search:
 
     def rank(self, trial: Trial) -> tuple[bool, bool, int, float]:
         """What trials are ordered by, the worst first."""
-        whole, score = trial.state == "completed", trial.score or 0.0
+        whole, score = self._is_whole(trial), trial.score or 0.0
         step = 0 if whole else trial.step
         return trial.score is not None, whole, step, score if self.mode == "max" else -score
 
@@ -106,6 +110,10 @@ class Search:
         if self.is_over or self.total is None or self.begun_at is None or not done:
             return None
         return (now - self.begun_at) / done * max(0, self.total - done)
+
+    def _is_whole(self, trial: Trial) -> bool:
+        reached = self.max_step is not None and trial.step >= self.max_step
+        return trial.state == "completed" or (trial.state == "running" and reached)
 
     def count(self, state: str) -> int:
         """Trials in a state."""
@@ -243,7 +251,11 @@ def best_facts(details: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """In short: of an estimator its name."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value)
+    return text if len(text) <= _LONG else f"{text.partition('(')[0][:_LONG]}(…)"
 
 
 def _started(event: Mapping[str, Any]) -> Search:

@@ -171,12 +171,14 @@ class Turns:
             self._check(score.test)
             self._check = None
         trial.take(fold, score)
+        if not trial.missing:
+            # Told before its turn comes: who looks on need not wait for slower ones.
+            self._say("trial_reported", trial, step=trial.target, score=trial.reached(self._metric))
 
     def _turn(self, trial: Trial) -> Trial | None:
         """A trial's step is done: the same trial if it goes on."""
         trial.settle(keep_all=self._decider.side_by_side)
         value = trial.value(self._metric)
-        self._say("trial_reported", trial, step=trial.step, score=value)
         if trial.failed or np.isnan(value):
             self._decider.end(trial.number, None)
             self._end(trial, Reason.FAILED)

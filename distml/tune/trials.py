@@ -81,16 +81,21 @@ class Trial:
 
     def value(self, metric: str) -> float:
         """Mean score of the folds, of the first scorer if none is named; NaN if there is none."""
-        scores = self._scores(metric)
-        return float(np.mean(scores)) if scores else float("nan")
+        return self._mean(self.folds, metric)
+
+    def reached(self, metric: str) -> float:
+        """What its value will be once the step in work is settled."""
+        return self._mean(self.folds | self.arrived, metric)
 
     def spread(self, metric: str) -> float | None:
         """Standard deviation of the score over the folds; `None` where there are not several."""
-        scores = self._scores(metric)
+        scores = [_score(fold.test, metric) for fold in self.folds.values()]
         return float(np.std(scores)) if len(scores) > 1 else None
 
-    def _scores(self, metric: str) -> list[float]:
-        return [_score(fold.test, metric) for fold in self.folds.values()]
+    @staticmethod
+    def _mean(folds: Mapping[int, FoldScore], metric: str) -> float:
+        scores = [_score(fold.test, metric) for fold in folds.values()]
+        return float(np.mean(scores)) if scores else float("nan")
 
     @property
     def seconds(self) -> float:

@@ -90,3 +90,16 @@ def test_after_a_search_units_are_counted_again():
 def test_a_search_that_announced_nothing_is_shown_as_well():
     (search,) = searches_of([event | {"search": None} for event in trial(0, 2.0)])
     assert (search.metric, search.total, len(search.ended)) == ("score", None, 1)
+
+
+def test_a_trial_that_waits_for_its_turn_counts_as_done():
+    told = {"kind": "trial_reported", "search": 1, "trial": 3, "step": 9, "score": 0.9}
+    (search,) = searches_of([{**EVENTS[1], "max_step": 9}, *EVENTS[2:], {"t": 8.0, **told}])
+    assert (len(search.ended), search.best and search.best.number) == (4, 4)
+
+
+def test_a_parameter_that_is_an_estimator_is_named_in_short():
+    long = "HistGradientBoostingClassifier(early_stopping=False, random_state=0)"
+    events = [started(), *trial(0, 2.0, params={"model": long})]
+    said = lines(progress_of(events), now=3.0)[1]
+    assert said.endswith("trial 1: model=HistGradientBoostingClassifier(…)")
