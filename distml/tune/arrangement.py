@@ -6,6 +6,7 @@ at or a process started.
 
 import difflib
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrangement", "ScoringError", "arrange", "check_scoring_names"]
 
+
+_FIRST_SHARE = 1 / 27
+"""Of a resource, what a trial has before it may be stopped: three halvings by three are left. A
+look earlier costs more, since each step sets the learner up anew, than it spares."""
 
 _names = itertools.count(1)
 """Of the searches in this process, in the order in which they begin."""
@@ -131,8 +136,7 @@ def arrange(search: "TuneSearchCV", space: Space, metric: str, num_splits: int) 
         seed=seed,
         space=space,
         proposer=proposer,
-        # One fold may be an easy one.
-        min_resource=min(2, max_step) if resource is None else 1,
+        min_resource=_first_look(resource, max_step),
     )
     if decider.side_by_side and resource is None:
         raise UserError(
@@ -141,6 +145,11 @@ def arrange(search: "TuneSearchCV", space: Space, metric: str, num_splits: int) 
             "partial_fit or warm_start, or scheduler='asha'"
         )
     return Arrangement(proposer=proposer, decider=decider, resource=resource, max_step=max_step)
+
+
+def _first_look(resource: Resource | None, max_step: int) -> int:
+    # One fold may be an easy one.
+    return min(2, max_step) if resource is None else math.ceil(max_step * _FIRST_SHARE)
 
 
 def check_scoring_names(scoring: Any) -> None:

@@ -48,7 +48,8 @@ class TuneSearchCV(Planned, BaseSearchCV):
             dicts, one of which a trial is drawn from.
         search: `random`, `grid`, `optuna`, `hyperopt`, `bohb`, or a searcher of Ray Tune.
         scheduler: Stops trials early: `asha`, `hyperband`, `median`, `pbt`, or a scheduler of Ray
-            Tune; `None`: every trial is carried to its end.
+            Tune; `None`: every trial is carried to its end. `asha` lets a third go on after a 27th
+            of the resource, a ninth and a third.
         num_samples: Configurations to try; a grid tries all there are.
         time_budget_s: Begin no fit after so many seconds, and end with what is done.
         cv: Folds, as in scikit-learn.
