@@ -11,6 +11,7 @@ import pytest
 
 from distml.report import compare_report, report_html
 from distml.runs.record import RunStatus
+from tests.report.test_search import events
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -146,3 +147,23 @@ def test_names_from_the_data_do_not_run(store, make_run, binary, visit):
     binary["label"] = "<img src=x onerror=\"console.error('ran')\">"
     seen = visit(report_html(store, make_run(binary, reason="<script>console.error(1)</script>")))
     assert seen.console == []
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_a_search_fits_its_window_and_its_trials_are_sorted_by_numbers(
+    store, make_run, visit, width
+):
+    script = """
+        const root = document.documentElement;
+        root.dataset.over = root.scrollWidth - root.clientWidth;
+        const table = document.querySelector("#search table.sortable");
+        table.querySelectorAll("thead button")[0].click();
+        root.dataset.seen = [...table.tBodies[0].rows].map((row) => row.cells[0].innerText).join();
+    """
+    seen = visit(report_html(store, make_run(None, events())), script, width)
+
+    assert (seen.requests, seen.console) == ([], [])
+    assert 'data-over="0"' in seen.dom
+    order = ",".join(map(str, range(1, 13)))
+    down = ",".join(map(str, range(12, 0, -1)))
+    assert f'data-seen="{order}"' in seen.dom or f'data-seen="{down}"' in seen.dom
