@@ -8,7 +8,8 @@ Data      1,797 handwritten digits, the same shards as those of digits_cnn.py be
           what is in them.
 Tested    on a quarter of the rows, and on the last 400, as there.
 Takes     about 3 minutes on 2 cores, most of them for workers to start.
-Expect    accuracy .98 ± .01 on the hold-out, .93 ± .025 on the last writers; 2 of 6 trials are stopped.
+Expect    accuracy .98 ± .01 on the hold-out, .93 ± .025 on the last writers; 2 of 6 trials are
+          stopped early.
 Command   distml run jobs/tune_network.py
           distml run jobs/tune_network.py --workers 1 --trials 12
 """

@@ -6,11 +6,11 @@ Trains    24 configurations, drawn at random, of gradient boosting, of extremely
           to weigh them by, so no fold is fitted twice; only the 6 are fitted on all training rows.
 Data      Adult, the same shards as those of tune_boosting.py beside it, which says what is in them.
 Tested    on a fifth of the rows, as there.
-Takes     about a minute and a half on 2 cores; --by selection after it 16 seconds, since the search is
-          stored.
+Takes     about a minute and a half on 2 cores; --by selection after it 16 seconds, since what the
+          search has fitted is stored.
 Expect    ROC AUC .926 ± .006 on the hold-out, as much as the best trial alone (.926), and accuracy
-          .870 ± .008; its log loss of .299 is worse than that trial's .282, since its members are
-          probabilities and not their logits. The selection: .9265, .871 and .282.
+          .870 ± .008; its log loss of .299 is worse than that trial's .282. The selection comes to
+          .9265, .871 and .282.
 Command   distml run jobs/tune_then_stack.py
           distml run jobs/tune_then_stack.py --by selection
 """
