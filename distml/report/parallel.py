@@ -20,6 +20,8 @@ _MOST_TRIALS = 200
 _MOST_AXES = 9
 _MOST_NAMES = 8
 """Values of an axis of names that are written at it."""
+_MOST_LETTERS = 15
+"""Of a value that is written at an axis."""
 _SHADES = (18, 32, 48, 68, 100)
 """Per cent of the colour of a line, the worst fifth first."""
 _WIDE = 20
@@ -81,9 +83,8 @@ def _axis(name: str, values: Mapping[int, Any]) -> _Axis:
     names = sorted({figure(value) for value in values.values()})
     place = {one: n / max(1, len(names) - 1) for n, one in enumerate(names)}
     places = {trial: place[figure(value)] for trial, value in values.items()}
-    return _Axis(
-        name=name, places=places, ticks=[(place[one], one) for one in thin(names, _MOST_NAMES)]
-    )
+    ticks = [(place[one], _briefly(one)) for one in thin(names, _MOST_NAMES)]
+    return _Axis(name=name, places=places, ticks=ticks)
 
 
 def _numeric(name: str, values: Mapping[int, float]) -> _Axis:
@@ -195,6 +196,13 @@ def _labels(axes: Sequence[_Axis], x: Any, y: Any) -> list[dict[str, Any]]:
 
 def _short(name: str) -> str:
     return name if len(name) <= 26 else f"…{name[-25:]}"
+
+
+def _briefly(value: str) -> str:
+    """A value that fits between two axes: of an estimator the name."""
+    if len(value) <= _MOST_LETTERS:
+        return value
+    return f"{value.partition('(')[0][: _MOST_LETTERS - 1]}…"
 
 
 def _mixed(share: int) -> str:
