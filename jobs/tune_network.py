@@ -7,7 +7,7 @@ Trains    6 configurations of a convolutional network, each data-parallel on 2 w
 Data      1,797 handwritten digits, the same shards as those of digits_cnn.py beside it, which says
           what is in them.
 Tested    on a quarter of the rows, and on the last 400, as there.
-Takes     about 3 minutes on 2 cores, most of them for workers to start.
+Takes     2 to 3 minutes on 2 cores, most of them for workers to start.
 Expect    accuracy .98 ± .01 on the hold-out, .93 ± .025 on the last writers; 2 of 6 trials are
           stopped early.
 Command   distml run jobs/tune_network.py
