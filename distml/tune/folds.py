@@ -9,7 +9,7 @@ import contextlib
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -137,23 +137,19 @@ class Fold:
 
     def _fit(self, unit: Unit) -> BaseEstimator:
         view, params = unit.training_data()
-        if self.resource is None:
-            X = view.matrix(unit.estimator)
-            unit.estimator.fit(*((X,) if view.y is None else (X, view.y)), **params)
-            return unit.estimator
         estimator = unit.estimator
         if self.state is not None:
             estimator = cloudpickle.loads(self.state)
             estimator.set_params(**_threads(unit.estimator), **_changed(self.way))
-        self.resource.advance(
-            estimator,
-            view.matrix(estimator),
-            view.y,
-            params,
-            begin=self.begin,
-            end=self.way[-1].end,
-            classes=self.classes,
-        )
+        X = view.matrix(estimator)
+        with _same_on_any_cpus(estimator):
+            if self.resource is None:
+                estimator.fit(*((X,) if view.y is None else (X, view.y)), **params)
+            else:
+                end = self.way[-1].end
+                self.resource.advance(
+                    estimator, X, view.y, params, begin=self.begin, end=end, classes=self.classes
+                )
         return estimator
 
     def _score(self, fitted: Any, X: Any, y: Any, unit: Unit, positions: np.ndarray) -> Any:
@@ -230,6 +226,28 @@ def _threads(template: BaseEstimator) -> Config:
     """The threads that the unit has, which its learner has to keep to as well."""
     params = template.get_params(deep=True)
     return {name: value for name, value in params.items() if name.split("__")[-1] == "n_jobs"}
+
+
+@contextlib.contextmanager
+def _same_on_any_cpus(estimator: BaseEstimator) -> Iterator[None]:
+    """Fit XGBoost on one thread, unless it says on how many.
+
+    It adds up in another order on more, and a fifth digit decides which trial is stopped.
+    """
+    params = estimator.get_params(deep=True)
+    parts = {"": estimator, **{f"{name}__": value for name, value in params.items()}}
+    threads = [f"{name}n_jobs" for name, part in parts.items() if _is_xgboost(part)]
+    unsaid = [name for name in threads if params[name] is None]
+    estimator.set_params(**dict.fromkeys(unsaid, 1))
+    try:
+        yield
+    finally:
+        estimator.set_params(**dict.fromkeys(unsaid))
+
+
+def _is_xgboost(part: Any) -> bool:
+    modules = (kind.__module__.split(".")[0] for kind in type(part).__mro__)
+    return "xgboost" in modules and hasattr(part, "get_params")
 
 
 def _changed(way: Sequence[Stretch]) -> Config:

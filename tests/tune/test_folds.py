@@ -7,7 +7,9 @@ from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import check_scoring
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
+from xgboost import XGBClassifier
 
 from distml.ensemble.members import OutOfFold, Unit, View
 from distml.tune.folds import Fold, Stretch, WholeFit, failure_of
@@ -128,3 +130,22 @@ def test_best_way_is_gone_on_all_rows_without_stops_that_change_nothing():
     fitted = unit.own.carry_out(unit)
     assert (fitted.C, fitted.max_iter, fitted.warm_start) == (3.0, 9, False)
     assert fitted.classes_.tolist() == ["a", "b"]
+
+
+class Counting(XGBClassifier):
+    """XGBoost that tells on how many threads it was to fit."""
+
+    def fit(self, *arguments, **params):
+        self.told_ = self.n_jobs
+        return super().fit(*arguments, **params)
+
+
+@pytest.mark.parametrize(("n_jobs", "told"), [(None, 1), (2, 2)], ids=["unsaid", "said"])
+@pytest.mark.parametrize(
+    "wrap", [lambda it: it, lambda it: make_pipeline(it)], ids=["bare", "pipe"]
+)
+def test_xgboost_fits_a_fold_on_one_thread_unless_it_says_on_how_many(n_jobs, told, wrap):
+    estimator = wrap(Counting(n_estimators=2, n_jobs=n_jobs))
+    carried_out(fold(estimator, y=Y))
+    learner = estimator[-1] if hasattr(estimator, "steps") else estimator
+    assert (learner.told_, learner.n_jobs) == (told, n_jobs)
