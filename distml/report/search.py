@@ -14,7 +14,6 @@ from distml.report.facts import Facts
 from distml.report.numbers import figure, share, took
 from distml.report.parallel import parallel_figure, tip
 from distml.report.vega import COLOURS, GREY, INK, Figure, axis, draw, form_of
-from distml.runs.importance import importances
 from distml.runs.searches import Search, Trial, main_searches, searches_of
 
 __all__ = ["Searched", "searches_in"]
@@ -123,6 +122,9 @@ def _figures(search: Search, scored: Sequence[Trial]) -> Iterator[Figure]:
         yield _course(search, pairs, what, "Best score over time")
     step = f"{search.resource or 'step'}, how far it came"
     configs = [{**trial.params, step: trial.step} for trial in scored]
+    # It needs numpy, which most commands do without.
+    from distml.runs.importance import importances
+
     shares = importances(configs, [trial.score or 0.0 for trial in scored])
     if shares:
         yield _importance(search, shares)
