@@ -1,56 +1,73 @@
-"""A search over jobs whose driver is killed goes on, and ends as if nothing had happened."""
+"""A `TuneSearchCV` in a real process over Ray, killed at random, again and again."""
 
+import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
+import psutil
 import pytest
-
-from distml.runs.record import RunStatus
-from distml.runs.store import RunStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-JOB = Path(__file__).parent / "searched_job.py"
+SCRIPT = Path(__file__).parent / "endure.py"
+KILLS = 5
 
 
-def driver(storage: Path, *job: str) -> "subprocess.Popen[bytes]":
-    place = ["--storage", str(storage), "--run-id", "one", "--launcher", "debug", "--inline"]
-    command = [sys.executable, "-m", "distml.driver", *job[:1], *place, *job[1:]]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+def begin(folder, searcher):
+    folder.mkdir(exist_ok=True)
+    (folder / "started").unlink(missing_ok=True)
+    with (folder / "errors").open("a") as errors:
+        return subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(folder), searcher],
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
 
 
-def outcome(storage: Path) -> dict[str, Any]:
-    """What a search came to, but for how long it took."""
-    record = RunStore(storage).load("one")
-    assert record.status is RunStatus.SUCCEEDED
-    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in record.table]
-    return {"search": record.details["search"], "metrics": record.metrics, "rows": rows}
+def end(process, folder):
+    assert process.wait(timeout=240) == 0, (folder / "errors").read_text()[-3000:]
+    return json.loads((folder / "outcome.json").read_text())
 
 
-def test_killed_ten_times_it_finds_what_it_would_have_found(tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    notes = {folder: str(tmp_path / f"{folder.name}.txt") for folder in (whole, killed)}
-    given = ("--", "--note", notes[whole], "--pause", "0.0")
-    assert driver(whole, str(JOB), *given).wait() == 0
-    # The note and the pause are arguments, not part of what is searched.
-    process = driver(killed, str(JOB), "--", "--note", notes[killed], "--pause", "0.02")
-    chance = random.Random(0)
-    kills = 0
-    while True:
-        time.sleep(chance.uniform(2.0, 4.0))
-        if process.poll() is None and kills < 10:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        if process.wait() == 0:
+def fits(folder):
+    return len((folder / "fits").read_text().splitlines())
+
+
+def kill_all(process):
+    """A machine that loses power: the driver and whatever it has started."""
+    for pid in [process.pid, *(other.pid for other in psutil.process_iter())]:
+        try:
+            if os.getsid(pid) == process.pid:
+                os.kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
+    process.wait()
+
+
+@pytest.mark.parametrize("searcher", ["random", "optuna"])
+def test_a_search_killed_again_and_again_ends_as_one_that_was_not(tmp_path, searcher):
+    undisturbed = end(begin(tmp_path / "undisturbed", searcher), tmp_path / "undisturbed")
+    folder, moments, kills = tmp_path / "killed", random.Random(searcher), 0
+    while kills < KILLS:
+        process = begin(folder, searcher)
+        while not (folder / "started").exists() and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0.0, 0.5))
+        if process.poll() is not None:
             break
-        process = driver(killed, "--resume")
-    assert kills > 3
-    assert outcome(killed) == outcome(whole)
-    done = Counter(Path(notes[killed]).read_text().split())
-    assert done == Counter(Path(notes[whole]).read_text().split())
+        kill_all(process)
+        kills += 1
+    outcome = end(begin(folder, searcher), folder)
+
+    assert kills >= 3
+    assert outcome == undisturbed
+    assert len(set(outcome["reasons"])) > 1  # Some were stopped early.
+    # What was written down as fitted is in the store, so it was never fitted again.
+    needed = fits(tmp_path / "undisturbed")
+    assert needed - 2 * kills <= fits(folder) <= needed
