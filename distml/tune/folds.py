@@ -238,11 +238,14 @@ def _same_on_any_cpus(estimator: BaseEstimator) -> Iterator[None]:
     parts = {"": estimator, **{f"{name}__": value for name, value in params.items()}}
     threads = [f"{name}n_jobs" for name, part in parts.items() if _is_xgboost(part)]
     unsaid = [name for name in threads if params[name] is None]
-    estimator.set_params(**dict.fromkeys(unsaid, 1))
+    # Not every estimator takes a call that sets nothing.
+    if unsaid:
+        estimator.set_params(**dict.fromkeys(unsaid, 1))
     try:
         yield
     finally:
-        estimator.set_params(**dict.fromkeys(unsaid))
+        if unsaid:
+            estimator.set_params(**dict.fromkeys(unsaid))
 
 
 def _is_xgboost(part: Any) -> bool:
