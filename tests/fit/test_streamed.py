@@ -1,7 +1,6 @@
 """Fit with a network that streams: the rows are never in memory all at once."""
 
 import json
-import weakref
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from distml.fit.planning import plan_fit
 from distml.job import Resources, RunContext
 from distml.runs.bundle import load
 from distml.train import MLP, NeuralClassifier, NeuralRegressor
+from tests.data.held import Held
 
 ROWS, SHARDS = 3000, 15
 MEMORY = 60_000
@@ -136,7 +136,7 @@ def test_each_epoch_sees_the_rows_that_one_in_memory_sees(data, tmp_path, rows, 
 
 
 def test_no_more_than_a_few_shards_are_held(data, tmp_path, monkeypatch):
-    held, whole = _Held(), []
+    held, whole = Held(), []
     to_table = ShardedDataset.to_table
     monkeypatch.setattr(ShardedDataset, "read_shard", held.counting(ShardedDataset.read_shard))
     monkeypatch.setattr(
@@ -186,21 +186,3 @@ def test_rows_that_are_streamed_need_not_fit_to_be_planned(data):
 def test_more_rows_than_there_are_are_refused(data, tmp_path):
     with pytest.raises(UserError, match="rows=5000: the data has 3000"):
         run(fit(data, rows=5000), tmp_path)
-
-
-class _Held:
-    """Counts the rows of all shards that are held at once, as tables."""
-
-    def __init__(self):
-        self.most_rows, self._rows = 0, {}
-
-    def counting(self, read):
-        def read_shard(dataset, *arguments, **more):
-            table = read(dataset, *arguments, **more)
-            key = object()
-            self._rows[key] = table.num_rows
-            weakref.finalize(table, self._rows.pop, key)
-            self.most_rows = max(self.most_rows, sum(list(self._rows.values())))
-            return table
-
-        return read_shard

@@ -1,7 +1,5 @@
 """Networks on datasets larger than the memory their rows may take."""
 
-import weakref
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -14,6 +12,7 @@ from distml.train import MLP, RNN, NeuralClassifier, NeuralTransformer, Transfor
 from distml.train.batch import Batches
 from distml.train.inputs import Inputs
 from distml.train.streaming import stream_part, streamed
+from tests.data.held import Held
 
 ROWS = 4000
 
@@ -131,7 +130,7 @@ def test_a_network_without_targets_streams(dataset):
 
 def test_a_fit_holds_a_few_shards_and_never_the_table(dataset, monkeypatch):
     monkeypatch.setattr(ShardedDataset, "to_table", _only("y", ShardedDataset.to_table))
-    held = _Held()
+    held = Held()
     monkeypatch.setattr(ShardedDataset, "read_shard", held.counting(ShardedDataset.read_shard))
     network(memory_bytes=100_000).fit(dataset, "y")
 
@@ -215,24 +214,6 @@ def _only(label, whole):
         return whole(self, columns)
 
     return to_table
-
-
-class _Held:
-    """Counts the rows of all shards that are held at once, as tables."""
-
-    def __init__(self):
-        self.most_rows, self._rows = 0, {}
-
-    def counting(self, read):
-        def read_shard(dataset, *arguments, **more):
-            table = read(dataset, *arguments, **more)
-            key = object()
-            self._rows[key] = table.num_rows
-            weakref.finalize(table, self._rows.pop, key)
-            self.most_rows = max(self.most_rows, sum(list(self._rows.values())))
-            return table
-
-        return read_shard
 
 
 def _no_number(dataset):
