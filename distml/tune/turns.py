@@ -2,7 +2,8 @@
 
 The one decision: the clock of a search is the order of turns. One turn is one step of one trial,
 and proposers and deciders are told of turns in an order that does not depend on how long a fit
-took. So a seeded search ends with the same configuration on any number of CPUs, and after a kill.
+took. So a seeded search ends with the same configuration after a kill, and on any number of CPUs
+where as many trials take turns.
 """
 
 import sys
