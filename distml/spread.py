@@ -9,7 +9,7 @@ before Ray has started is done here.
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from distml import session
 from distml.errors import DistmlError
 
-__all__ = ["BRIEF_S", "Work", "spread"]
+__all__ = ["BRIEF_S", "Work", "spread", "workers_of"]
 
 BRIEF_S = 10.0
 """Less than this on one process is over by the time Ray and its workers are there."""
@@ -141,3 +141,28 @@ def _opened(ray: Any, reference: Any, name: str) -> Any:
     if isinstance(outcome, DistmlError):
         raise outcome
     return outcome
+
+
+def workers_of(params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a fit needs beside the one CPU that others need.
+
+    Args:
+        params: Of the estimator, with those of estimators in it: `get_params()`.
+
+    Returns:
+        `num_workers` (the least that will do), `cpus_per_worker` and `gpus_per_worker` of the
+        widest network in it; `None` where none has several workers or asks for a GPU.
+    """
+    found = []
+    for name, value in params.items():
+        if name.split("__")[-1] == "num_workers" and isinstance(value, int | tuple):
+            least, most = value if isinstance(value, tuple) else (value, value)
+            prefix = name.removesuffix("num_workers")
+            cpus = params.get(f"{prefix}cpus_per_worker") or 1
+            gpus = params.get(f"{prefix}gpus_per_worker") or 0
+            if most > 1 or gpus:
+                found.append((max(1, least), cpus, gpus))
+    if not found:
+        return None
+    num, cpus, gpus = max(found, key=lambda each: (each[0] * each[2], each[0] * each[1]))
+    return {"num_workers": num, "cpus_per_worker": cpus, "gpus_per_worker": gpus}

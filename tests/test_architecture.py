@@ -29,7 +29,7 @@ LAYERS: dict[str, set[str]] = {
     "logfile": {"errors", "runs"},
     "terminal": {"errors", "jobfile", "parameters", "runs"},
     "fit": {"data", "errors", "job", "runs", "spread"},
-    "ensemble": {"data", "errors", "job", "runs", "session"},
+    "ensemble": {"data", "errors", "job", "runs", "session", "spread"},
     "train": {"data", "errors", "job", "runs", "session", "signals"},
     # Its trials are units of the ensembles' graph, which knows nothing of searches.
     "tune": {"data", "ensemble", "errors", "job", "runs", "session"},

@@ -68,3 +68,25 @@ def test_a_piece_that_fails_in_a_worker_is_named(piece, words):
     with pytest.raises(DistmlError, match=words) as caught:
         run([piece])
     assert "\n" not in str(caught.value)
+
+
+WIDE = {"num_workers": 2, "cpus_per_worker": 1, "gpus_per_worker": 0}
+
+
+@pytest.mark.parametrize(
+    ("params", "needs"),
+    [
+        ({}, None),
+        ({"num_workers": 1, "cpus_per_worker": 4}, None),
+        ({"net__num_workers": 2, "net__cpus_per_worker": None}, WIDE),
+        ({"num_workers": (3, 8), "cpus_per_worker": 2, "gpus_per_worker": None},
+         {"num_workers": 3, "cpus_per_worker": 2, "gpus_per_worker": 0}),
+        ({"num_workers": 0, "gpus_per_worker": 0.5},
+         {"num_workers": 1, "cpus_per_worker": 1, "gpus_per_worker": 0.5}),
+        ({"a__num_workers": 8, "b__num_workers": 2, "b__gpus_per_worker": 1},
+         {"num_workers": 2, "cpus_per_worker": 1, "gpus_per_worker": 1}),
+    ],
+    ids=["none", "one", "a network within", "from three to eight", "part of a GPU", "the widest"],
+)  # fmt: skip
+def test_workers_that_a_fit_asks_for_are_read_from_its_parameters(params, needs):
+    assert spread.workers_of(params) == needs

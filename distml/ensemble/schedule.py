@@ -20,6 +20,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
+from distml import session
 from distml.ensemble.cost import Costs, cpus_of_workers
 from distml.ensemble.execute import Executor
 from distml.ensemble.keys import Keys
@@ -29,6 +30,7 @@ from distml.ensemble.tickets import Arrival, Node, Plan, Stream, Ticket
 from distml.ensemble.worker import Outcome, WorkerLostError
 from distml.errors import StorageError
 from distml.runs.events import emit
+from distml.spread import workers_of
 
 __all__ = ["Arrival", "Plan", "Schedule", "Stream"]
 
@@ -160,7 +162,9 @@ class Schedule:
         task = "predict" if ticket.unit.fitted else "fit"
         ticket.kind = " > ".join([*members, ticket.unit.kind or ticket.unit.member, task])
         ticket.prior = Costs.prior(ticket.unit)
-        ticket.workers_cpus = 0 if ticket.unit.fitted else cpus_of_workers(ticket.unit.estimator)
+        # In this process nothing is started: what has workers learns in it, alone.
+        alone = ticket.unit.fitted or session.is_in_process()
+        ticket.workers_cpus = 0 if alone else cpus_of_workers(ticket.unit.estimator)
         stored = self._keys.load(ticket.key)
         emit("plan", units=1, cached=int(stored is not None))
         if stored is None and ticket.workers_cpus > self._executor.num_cpus:
@@ -175,7 +179,7 @@ class Schedule:
         """Start what may run, until nothing may."""
         while tickets := self._queue.next():
             first = tickets[0]
-            self._report("unit_started", first, cpus=first.cpus)
+            self._report("unit_started", first, cpus=first.cpus, **_asked(first))
             if len(tickets) > 1:
                 small = [(ticket, ticket.unit, ticket.key) for ticket in tickets]
                 self._executor.submit_together(small, memory_bytes=first.memory_bytes)
@@ -244,6 +248,12 @@ class Schedule:
     def _report(self, kind: str, ticket: Ticket, **fields: Any) -> None:
         unit = ticket.unit
         emit(kind, unit=ticket.name, member=unit.member, rows=unit.num_rows, **fields)
+
+
+def _asked(ticket: Ticket) -> dict[str, Any]:
+    """What a fit needs beside CPUs of its own, if anything."""
+    workers = None if ticket.unit.fitted else workers_of(ticket.unit.estimator.get_params())
+    return {} if workers is None else {"workers": workers}
 
 
 def _describe(error: Exception) -> str:

@@ -53,7 +53,7 @@ def plan_fit(
 
     Returns:
         The plan as JSON: `rows`, `columns`, `stored_bytes`, `table_bytes`, `num_cpus`, `members`,
-        `stages`, `phases`, `seconds`, `memory`, `measured`.
+        `stages`, `left` (kind → number, a stage), `phases`, `seconds`, `memory`, `measured`, …
 
     Raises:
         UserError: it cannot run here; the message names the shortfall.
@@ -116,11 +116,14 @@ def draw_up(
     peaks = {kind: _of_kind(samples, rows, kind, "peak_bytes", _LINEAR) for kind in kinds}
     phases = {name: _of_phase(samples, rows, name) for name in last.phases}
     stages = _stages(last)
-    fits = _laid_out(list(_without(stages, stored)), seconds, num_cpus)
+    left = list(_without(stages, stored))
+    fits = _laid_out(left, seconds, num_cpus)
     start = _START if _needs_ray(last, fits) else Estimate(0.0, 0.0, 0.0)
     beside = _beside(samples, rows, stages, peaks, num_cpus=num_cpus, own_bytes=own_bytes)
     driver = _expect(samples, rows, lambda sample: sample.driver_bytes - shared_bytes, _LINEAR)
     memory = total([driver, *beside])
+    matrix = _expect(samples, rows, lambda sample: sample.matrix_bytes, _LINEAR)
+    workers = {fit.kind: fit.workers for fit in last.fits}
     return {
         "num_cpus": num_cpus,
         "members": [
@@ -131,14 +134,23 @@ def draw_up(
                 "rows": round(_mean_rows(last, kind) * rows / last.rows),
                 "seconds": asdict(seconds[kind]),
                 "peak_bytes": asdict(peaks[kind]),
+                "workers": workers[kind],
             }
             for kind, count in kinds.items()
         ],
         "stages": [len(stage) for stage in stages],
+        "left": [dict(Counter(stage)) for stage in left],
+        "workers": last.workers if not last.has_members else None,
         "phases": {name: asdict(phase) for name, phase in phases.items()},
         "fits_seconds": asdict(fits),
         "seconds": asdict(_with_early_ends(total([start, fits, *phases.values()]), last)),
-        "memory": {"peak_bytes": asdict(memory)},
+        "early_share": last.open_s / last.seconds if last.open_s else 0.0,
+        "memory": {
+            "peak_bytes": asdict(memory),
+            "driver_bytes": asdict(driver),
+            "matrix_bytes": asdict(matrix),
+            "process_bytes": own_bytes,
+        },
         "epochs": {
             "counted": any(sample.spared_s > 0 for sample in samples),
             "may_stop": any(sample.open_s > 0 for sample in samples),

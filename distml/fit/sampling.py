@@ -27,6 +27,7 @@ from distml.fit.epochs import Spared, cut_short
 from distml.job import Result, RunContext
 from distml.runs.events import use_events
 from distml.runs.units import use_units
+from distml.spread import workers_of
 
 __all__ = ["FitCost", "Sample", "kind_of", "measure", "resident_bytes", "standing_bytes"]
 
@@ -51,6 +52,9 @@ class FitCost:
     """Memory it added at its peak."""
     phase: str = "fit"
     """What it is part of; further phases than `fit` refit."""
+    workers: Mapping[str, Any] | None = None
+    """`num_workers`, `cpus_per_worker` and `gpus_per_worker` of a fit that has several workers, or
+    GPUs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +75,8 @@ class Sample:
     """CPU seconds of a second, at most 1: less where other work on the machine held it up."""
     spared_s: float = 0.0
     """What of all that was not spent: epochs that were counted and not trained."""
+    workers: Mapping[str, Any] | None = None
+    """See `FitCost`; of a fit in the driver, and of refits, which have the same estimator."""
     open_s: float = 0.0
     """What of that may never be spent, where trainings may end early."""
 
@@ -108,7 +114,8 @@ def measure(
     estimator = _single_threaded(task.estimator) if one_thread else task.estimator
     estimator, full = cut_short(estimator) if few_epochs else (estimator, {})
     task = dataclasses.replace(task, rows=rows, estimator=estimator)
-    recorder = _Recorder(Spared(full))
+    workers = workers_of(estimator.get_params())
+    recorder = _Recorder(Spared(full), workers)
     started, busy = time.perf_counter(), time.process_time()
     with (
         tempfile.TemporaryDirectory(prefix="distml-plan-") as folder,
@@ -130,6 +137,7 @@ def measure(
         matrix_bytes=_matrix_bytes(result),
         cpu_share=min(1.0, (time.process_time() - busy) / (time.perf_counter() - started)),
         spared_s=recorder.spared_s,
+        workers=workers,
         open_s=recorder.open_s,
     )
 
@@ -160,7 +168,7 @@ def standing_bytes() -> tuple[int, int]:
 class _Recorder:
     """Takes events and the process's memory down. Called by the task; watched by a thread."""
 
-    def __init__(self, spared: Spared) -> None:
+    def __init__(self, spared: Spared, workers: Mapping[str, Any] | None) -> None:
         self.fits: list[FitCost] = []
         self.peak_bytes = 0
         self.spared_s = 0.0
@@ -175,6 +183,7 @@ class _Recorder:
         self._name, self._since = "start", time.perf_counter()
         self._stage, self._num_planned = 0, 0
         self._in_fit = False
+        self._own, self._workers = workers, workers
         self._busy, self._before, self._peak = 0.0, 0, 0
 
     def __call__(self, kind: str, **fields: Any) -> None:
@@ -224,7 +233,9 @@ class _Recorder:
             self._stage += 1
         self._num_planned += units
 
-    def _unit_started(self, **_: Any) -> None:
+    def _unit_started(self, workers: Mapping[str, Any] | None = None, **_: Any) -> None:
+        # A refit is of the estimator itself, and says nothing of it.
+        self._workers = self._own if self._name != "fit" else workers
         self._busy, self._before = time.process_time(), resident_bytes()
         self._peak, self._in_fit = 0, True
 
@@ -242,6 +253,7 @@ class _Recorder:
                 seconds=on_one,
                 peak_bytes=peak_bytes or max(0, self._peak - self._before),
                 phase=self._name,
+                workers=self._workers,
             )
         )
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 
+from distml import session
 from distml.ensemble.keys import Keys
 from distml.ensemble.members import Unit, View
 from distml.ensemble.schedule import Plan, Schedule
@@ -260,3 +261,33 @@ def test_full_storage_ends_the_run_at_once():
     with pytest.raises(StorageError, match="full"):
         run(Ensemble([[Learner(error=StorageError("full")), Learner(), Learner()]]), clock)
     assert len(clock.started) == 1
+
+
+class Networked(Learner):
+    """Trains in workers of its own."""
+
+    def __init__(self, num_workers=2, seconds=1.0, deaths=0, error=None, n_jobs=1, kind=""):
+        super().__init__(seconds, deaths, error, n_jobs, kind)
+        self.num_workers = num_workers
+
+
+def test_workers_of_a_fit_are_told_and_wait_for_their_cpus():
+    events = []
+    with use_events(lambda kind, **fields: events.append((kind, fields))):
+        executor = Clock(4)
+        ensemble = Ensemble([[Networked(2), Learner()]])
+        Schedule(executor, Keys(None), plan_of).run(ensemble, ensemble.plan())
+
+    told = {fields["member"]: fields for kind, fields in events if kind == "unit_started"}
+    needs = {"num_workers": 2, "cpus_per_worker": 1, "gpus_per_worker": 0}
+    assert (told["m0"]["cpus"], told["m0"]["workers"]) == (2, needs)
+    assert "workers" not in told["m1"]
+
+
+def test_in_this_process_a_fit_with_workers_is_done_without_them():
+    executor, ensemble = Clock(1), Ensemble([[Networked(2)]])
+
+    with session.inline():
+        Schedule(executor, Keys(None), plan_of).run(ensemble, ensemble.plan())
+
+    assert (ensemble.values_, executor.widths) == ([["m0"]], [1])

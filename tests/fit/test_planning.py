@@ -23,13 +23,14 @@ from distml.runs.units import UnitStore, use_units
 MIB = 2**20
 
 
-def fit_cost(kind, rows, stage=0, seconds_per_row=1e-3, bytes_per_row=100):
+def fit_cost(kind, rows, stage=0, seconds_per_row=1e-3, bytes_per_row=100, **fields):
     return FitCost(
         kind=kind,
         rows=rows,
         stage=stage,
         seconds=seconds_per_row * rows,
         peak_bytes=bytes_per_row * rows,
+        **fields,
     )
 
 
@@ -94,6 +95,23 @@ def planned(task, **resources):
 )
 def test_sizes_are_fractions_of_the_rows(rows, expected):
     assert sizes(rows) == expected
+
+
+def test_a_plan_says_what_another_place_has_to_know():
+    workers = {"num_workers": 2, "cpus_per_worker": 1, "gpus_per_worker": 0}
+    samples = [
+        sample(n, [fit_cost("fold #", n), fit_cost("net", n, workers=workers, stage=1)])
+        for n in (1000, 2000, 4000)
+    ]
+
+    plan = draw_up(samples, 100_000, 2, stored={"fold #": 1}, own_bytes=50 * MIB)
+
+    assert plan["left"] == [{}, {"net": 1}]
+    assert [member["workers"] for member in plan["members"]] == [None, workers]
+    memory = plan["memory"]
+    assert memory["matrix_bytes"]["value"] == pytest.approx(80 * 100_000, rel=0.01)
+    assert memory["driver_bytes"]["value"] == pytest.approx(100 * MIB + 1e8, rel=0.01)
+    assert memory["process_bytes"] == 50 * MIB
 
 
 def test_fits_are_laid_out_over_the_cpus_stage_after_stage():
