@@ -1,0 +1,18 @@
+"""One world of hosts for the whole session; it is small until tests start hosts in it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hosts.namespaces import why_not
+from tests.hosts.world import World
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """The world with its client and its storage, without any further host."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    with World() as world:
+        yield world
