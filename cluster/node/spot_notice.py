@@ -28,6 +28,7 @@ METADATA = {
     "aws": "http://169.254.169.254",
     "azure": "http://169.254.169.254",
     "gcp": "http://metadata.google.internal",
+    "now": "",
 }
 """Where each provider answers its own machines."""
 SECONDS_OF_NOTICE = 30.0
@@ -94,6 +95,8 @@ NOTICES: Mapping[str, Callable[[str], float | None]] = {
     "aws": aws_notice,
     "azure": azure_notice,
     "gcp": gcp_notice,
+    # Kubernetes says it by calling this program before it ends a pod.
+    "now": lambda metadata: SECONDS_OF_NOTICE,
 }
 """Provider → how its notice is read."""
 
