@@ -22,7 +22,7 @@ rmdir "$run"
 
 mount --bind /run/own/root /root
 mount --bind /run/own/tmp /tmp
-mount -t tmpfs -o mode=1777,size=4g shm /dev/shm
+mount -t tmpfs -o mode=1777 shm /dev/shm
 count=0
 for folder; do
     count=$((count + 1))
