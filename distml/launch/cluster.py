@@ -1,0 +1,218 @@
+"""Run the driver as a job of a Ray cluster that is there, by Ray's Jobs API.
+
+One decision: the job's id is the run's name, and what happens is read from the run's storage; so a
+lost reply starts nothing twice, and closing the laptop changes nothing. The cluster is asked only
+whether the job still lives, and to stop it.
+"""
+
+import os
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distml.errors import LaunchError, UserError
+from distml.launch.handle import EXIT_CODES, JobHandle
+from distml.launch.jobs_api import JobsApi
+from distml.launch.launcher import LaunchPlan, LaunchRequest
+from distml.launch.ray_job import STOP_WAIT_S, hand_over, plan_job
+from distml.runs.submissions import load_submission
+
+__all__ = ["ClusterAddress", "ClusterHandle", "ClusterLauncher", "find_cluster"]
+
+_POLL_S = 0.25
+_PENDING_LIMIT_S = 300.0
+_GONE_LIMIT_S = 30.0
+_FINAL = ("STOPPED", "SUCCEEDED", "FAILED")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterAddress:
+    """Where a cluster's dashboard is, and how to come in."""
+
+    address: str
+    """`http://HOST:PORT`."""
+    token_file: str | None = None
+    """File of its token; `None`: where Ray looks for it."""
+    python: str = "python"
+    """The interpreter of its nodes."""
+
+
+class ClusterLauncher:
+    """An existing Ray cluster: `cluster:http://HOST:8265`, `cluster:NAME`, or by RAY_ADDRESS."""
+
+    def __init__(self, target: str | None = None) -> None:
+        self._found = find_cluster(target)
+        self._place = "cluster" if target is None else f"cluster:{target}"
+        self._api = JobsApi(self._found.address, token_file=self._found.token_file)
+
+    def plan(self, request: LaunchRequest) -> LaunchPlan:
+        """See `Launcher`."""
+        if request.limits.max_cost is not None or request.limits.down is not None:
+            raise UserError(
+                "--max-cost and --down are for clusters that distml starts (--on cloud:FILE); "
+                "an existing cluster takes --max-hours"
+            )
+        return plan_job(self._place, self._found.address, request, python=self._found.python)
+
+    def submit(self, plan: LaunchPlan) -> JobHandle:
+        """See `Launcher`.
+
+        Raises:
+            UserError: no such cluster answers, it wants a token, or its Ray is another version.
+            LaunchError: it refuses the job.
+        """
+        hand_over(self._api, plan)
+        return self.attach(plan.request.storage, plan.request.run_id)
+
+    def attach(self, storage: str, run_id: str) -> JobHandle:
+        """See `Launcher`."""
+        return ClusterHandle(storage, run_id, self._api)
+
+
+class ClusterHandle(JobHandle):
+    """A run whose driver is a job of a Ray cluster."""
+
+    def __init__(self, storage: str, run_id: str, api: JobsApi) -> None:
+        super().__init__(storage, run_id)
+        self._api = api
+        self._submission_id: str | None = None
+        self._last_words = ""
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """See `JobHandle`.
+
+        Raises:
+            LaunchError: the job stays pending, or the cluster is gone and the run has not ended.
+        """
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        gone_since: float | None = None
+        while True:
+            try:
+                info = self._info()
+                gone_since = None
+            except UserError as error:
+                info = None
+                gone_since = gone_since or time.monotonic()
+                if (code := self._code_of_record()) is not None:
+                    return code
+                if time.monotonic() - gone_since > _GONE_LIMIT_S:
+                    raise LaunchError(
+                        f"{error}; run {self.run_id} had not ended when last seen: go on with "
+                        f"distml resume {self.run_id} --on …"
+                    ) from None
+            if info is not None and info["status"] in _FINAL:
+                return self._ended(info)
+            if end is not None and time.monotonic() > end:
+                return None
+            self._give_up_pending(info)
+            time.sleep(_POLL_S if end is None else min(_POLL_S, max(0.0, end - time.monotonic())))
+
+    def stop(self, grace_s: float = float(STOP_WAIT_S)) -> None:
+        """See `JobHandle`. The cluster kills the job itself after 40 s, whatever `grace_s`."""
+        info = self._info()
+        if info is None or info["status"] in _FINAL:
+            status = "not known" if info is None else self.status()
+            raise UserError(f"run {self.run_id} is {status}: there is nothing to stop")
+        self._api.stop(self._id())
+        self.wait()
+
+    def last_words(self) -> str:
+        """See `JobHandle`; known when `wait` has seen the end."""
+        return self._last_words
+
+    def why_pending(self) -> str | None:
+        """See `JobHandle`."""
+        info = self._info()
+        if info is None or info["status"] != "PENDING":
+            return None
+        return " ".join(str(info.get("message") or "").split()) or None
+
+    def _id(self) -> str:
+        if self._submission_id is None:
+            note = load_submission(self.store.storage, self.run_id)
+            self._submission_id = self.run_id if note is None else note.submission_id
+        return self._submission_id
+
+    def _info(self) -> dict[str, Any] | None:
+        return self._api.info(self._id())
+
+    def _code_of_record(self) -> int | None:
+        status = self.status()
+        return EXIT_CODES.get(status, 1) if status.is_final else None
+
+    def _ended(self, info: dict[str, Any]) -> int:
+        lines = self._api.output(self._id()).splitlines()
+        words = [line for line in lines if line.startswith("distml: error:")]
+        code = info.get("driver_exit_code")
+        if info["status"] == "STOPPED":
+            return 130
+        if code is None or (code and not words and self.record() is None):
+            said = (lines or [str(info.get("message") or "")])[-1]
+            words = [f"distml: error: the job did not come as far as the driver: {said.strip()}"]
+        self._last_words = "".join(f"{line}\n" for line in words[-1:])
+        return 1 if code is None else int(code)
+
+    def _give_up_pending(self, info: dict[str, Any] | None) -> None:
+        if info is None or info["status"] != "PENDING":
+            return
+        waited = time.time() - info.get("start_time", 0) / 1000
+        if waited > _PENDING_LIMIT_S:
+            self._api.stop(self._id())
+            raise LaunchError(
+                f"run {self.run_id} was still waiting after {waited:.0f} s and is withdrawn: "
+                f"{self.why_pending() or 'the cluster does not say why'}"
+            )
+
+
+def find_cluster(target: str | None) -> ClusterAddress:
+    """Where the cluster is that is meant.
+
+    Args:
+        target: `http://HOST:PORT`, a name of `~/.config/distml/clusters.toml`, or `None` for
+            `RAY_API_SERVER_ADDRESS` or `RAY_ADDRESS`.
+
+    Raises:
+        UserError: none is meant, or it is no address of a dashboard.
+    """
+    if target is None:
+        address = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
+        if not address:
+            raise UserError(
+                "which cluster? say --on cluster:http://HOST:8265, or set RAY_ADDRESS to that"
+            )
+        return ClusterAddress(address=_checked(address))
+    if "/" in target or ":" in target:
+        return ClusterAddress(address=_checked(target))
+    return _named(target)
+
+
+def _checked(address: str) -> str:
+    if address.startswith(("http://", "https://")):
+        return address
+    raise UserError(
+        f"{address} is not the address of a dashboard, which is where jobs are submitted: "
+        "http://HOST:8265"
+    )
+
+
+def _named(name: str) -> ClusterAddress:
+    folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    path = folder / "distml" / "clusters.toml"
+    try:
+        known = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    entry = known.get(name)
+    if entry is None:
+        there = ", ".join(known) or "none"
+        raise UserError(
+            f"unknown cluster {name!r}: {path} names {there}; say --on cluster:http://HOST:8265"
+        )
+    wrong = sorted(set(entry) - {"address", "token_file", "python"})
+    if wrong or "address" not in entry:
+        raise UserError(f"{path}: [{name}] has address, token_file, python; not {', '.join(wrong)}")
+    return ClusterAddress(**{**entry, "address": _checked(entry["address"])})

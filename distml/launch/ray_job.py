@@ -1,0 +1,116 @@
+"""A run as a job of a Ray cluster: what is handed over, and handing it over, wherever that is.
+
+One decision: the job's id is the run's name, so a lost reply starts nothing twice; the driver's
+working tree is the job's own working directory.
+"""
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from distml.errors import UserError
+from distml.launch.jobs_api import JobsApi
+from distml.launch.launcher import LaunchPlan, LaunchRequest
+from distml.launch.remote import note, ship
+
+__all__ = ["STOP_WAIT_S", "hand_over", "plan_job"]
+
+STOP_WAIT_S = 40
+"""Ray kills a job three seconds after it is asked to stop; a driver may have to save its work."""
+
+_TAKEN = ("submission_id", "entrypoint", "runtime_env", "metadata")
+
+
+def plan_job(
+    place: str,
+    address: str,
+    request: LaunchRequest,
+    *,
+    python: str = "python",
+    environment: Mapping[str, str] | None = None,
+) -> LaunchPlan:
+    """What is handed to a cluster, without asking it.
+
+    Args:
+        place: As `--on` names it.
+        address: Of its dashboard.
+        request: What to run.
+        python: The interpreter of its nodes.
+        environment: Further variables of the job's processes.
+
+    Raises:
+        UserError: the job file cannot travel, or the tree is too large.
+    """
+    shipment = ship(place, request, python=python)
+    variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S), "PYTHONUNBUFFERED": "1"}
+    runtime_env: dict[str, Any] = {"env_vars": {**variables, **(environment or {})}}
+    if not shipment.through_storage:
+        runtime_env["working_dir"] = f"gcs://_ray_pkg_{shipment.name}.zip"
+    return LaunchPlan(
+        launcher=place,
+        request=request,
+        command=shipment.command,
+        owns_terminal=False,
+        shipment=shipment,
+        submission={
+            "address": address,
+            "submission_id": shipment.submission_id,
+            "entrypoint": shlex.join(shipment.command),
+            "runtime_env": runtime_env,
+            "metadata": {"distml_run": request.run_id, "distml_storage": request.storage},
+        },
+    )
+
+
+def hand_over(
+    api: JobsApi,
+    plan: LaunchPlan,
+    *,
+    prices: Mapping[str, float] | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Carry out what `plan_job` has planned.
+
+    Args:
+        api: The cluster.
+        plan: What to hand over.
+        prices: Node type → US dollars an hour.
+        details: What the place wants to remember of it.
+
+    Raises:
+        UserError: no such cluster answers, it wants a token, or its Ray is another version.
+        LaunchError: it refuses the job.
+    """
+    shipment, submission = plan.shipment, plan.submission
+    if shipment is None or submission is None:
+        raise ValueError("the plan of another launcher")
+    _check_version(api)
+    shipment.put(plan.request.storage)
+    if not shipment.through_storage:
+        api.upload(shipment.name, shipment.package)
+    about = {**_resources(api), **(details or {})}
+    note(plan.launcher, plan.request, shipment, prices=prices, details=about)
+    api.submit({k: v for k, v in submission.items() if k in _TAKEN})
+
+
+def _resources(api: JobsApi) -> dict[str, Any]:
+    """What there is at most: a request beyond that would wait for ever."""
+    if api.may_grow():
+        return {}
+    total = Counter[str]()
+    for node in api.nodes():
+        if node["state"] == "ALIVE":
+            total.update(node["resources_total"])
+    has = {"cpus": total["CPU"], "gpus": total["GPU"], "memory_bytes": total["memory"]}
+    return {"has": has}
+
+
+def _check_version(api: JobsApi) -> None:
+    here, there = metadata.version("ray"), api.version()
+    if here != there:
+        raise UserError(
+            f"{api.address} runs Ray {there}, here is Ray {here}; install ray=={there} "
+            f"here, or start the cluster with {here}"
+        )
