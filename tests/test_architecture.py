@@ -36,6 +36,7 @@ LAYERS: dict[str, set[str]] = {
     "launch": {"errors", "job", "runs"},
     "predict": {"data", "errors", "job", "runs", "spread"},
     "searchline": {"errors"},
+    "preflight": {"errors", "runs", "session"},
     "start": {"errors", "job", "jobfile", "machine", "runs", "searchline"},
     "foresight": {"errors", "job", "machine", "runs", "start"},
     "driver": {
@@ -43,6 +44,7 @@ LAYERS: dict[str, set[str]] = {
         "foresight",
         "job",
         "logfile",
+        "preflight",
         "report",
         "runs",
         "session",
@@ -84,6 +86,7 @@ LIBRARIES: dict[str, set[str]] = {
     # torch: only to name the content of a tensor that is there already
     "runs": _NUMERIC | {"cloudpickle", "psutil", "rich", "skops", "torch", "xgboost"},
     "session": {"ray"},
+    "preflight": {"ray"},
     "spread": {"joblib", "ray", "threadpoolctl"},
     "logfile": set(),
     "terminal": {"rich"},
@@ -93,7 +96,7 @@ LIBRARIES: dict[str, set[str]] = {
     "train": _NUMERIC
     | {"cloudpickle", "keras", "ray", "safetensors", "sentencepiece", "threadpoolctl", "torch"},
     "tune": _NUMERIC | {"cloudpickle", "optuna", "ray", "threadpoolctl"},
-    "launch": {"psutil"},
+    "launch": {"jsonschema", "pathspec", "psutil", "pyarrow", "yaml"},
     "predict": {"pyarrow", "threadpoolctl"},
     "driver": {"ray"},
     "report": {"jinja2", "markupsafe", "vl_convert"},
