@@ -4,7 +4,7 @@ Every message is one line that says what is wrong, which value, and what to do a
 line prints that line and ends with `exit_code`; the traceback goes to the run's log.
 """
 
-__all__ = ["DataError", "DistmlError", "MemberError", "StorageError", "UserError"]
+__all__ = ["DataError", "DistmlError", "LaunchError", "MemberError", "StorageError", "UserError"]
 
 
 class DistmlError(Exception):
@@ -29,3 +29,7 @@ class StorageError(UserError):
 
 class MemberError(DistmlError):
     """Members of an ensemble failed to fit; the message names each with its cause."""
+
+
+class LaunchError(DistmlError):
+    """The place a job was given to refused or lost it, through no mistake of the user's."""

@@ -29,8 +29,8 @@ MODULE_NAME = "distml_job"
 """The module every job file becomes."""
 
 RUN_OPTIONS = (
-    "--detach", "--help", "--metric", "--mode", "--num-samples", "--on", "--run-id", "--search",
-    "--storage",
+    "--detach", "--down", "--dry-run", "--help", "--max-cost", "--max-hours", "--metric", "--mode",
+    "--no-down", "--num-samples", "--on", "--run-id", "--search", "--storage",
 )  # fmt: skip
 """Flags of `distml run` itself: a job may not take them, and they are suggested beside its own."""
 

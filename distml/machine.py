@@ -19,25 +19,27 @@ __all__ = ["MemoryWatch", "check_fits", "num_gpus"]
 _WATCH_S = 0.25
 
 
-def check_fits(resources: Resources, host: Mapping[str, Any]) -> None:
-    """Refuse what this machine does not have.
+def check_fits(resources: Resources, host: Mapping[str, Any], where: str = "this machine") -> None:
+    """Refuse what this machine, or a cluster, does not have.
 
     Args:
         resources: What the job asks for.
-        host: What there is: `cpus` and `memory_bytes` of a run record's host.
+        host: What there is: `cpus` and `memory_bytes` of a run record's host; `gpus` where it is
+            not this machine.
+        where: What has it.
 
     Raises:
         UserError: more CPUs, GPUs or memory than there are.
     """
     for name, unit, asked, there in (
         ("num_cpus", "CPUs", resources.num_cpus, host["cpus"]),
-        ("num_gpus", "GPUs", resources.num_gpus, num_gpus()),
+        ("num_gpus", "GPUs", resources.num_gpus, host.get("gpus", num_gpus())),
         ("memory_bytes", "bytes of memory", resources.memory_bytes, host["memory_bytes"]),
     ):
         if asked is not None and asked > there:
             raise UserError(
-                f"resources: {name}={asked} is more than this machine has ({there} {unit}); "
-                f"ask for at most {there}"
+                f"resources: {name}={asked} is more than {where} has ({there:.0f} {unit}); "
+                f"ask for at most {there:.0f}"
             )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from distml.errors import UserError
@@ -54,9 +55,12 @@ def connect(num_cpus: int | None = None) -> None:
     Raises:
         UserError: `RAY_ADDRESS` names no Ray that answers.
     """
+    address = os.environ.get("RAY_ADDRESS", "local")
     imported_before = "ray" in sys.modules and "RAY_AUTH_MODE" not in os.environ
     for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+        # One that is joined may want no token; where there is one, it is meant to be used.
+        if name != "RAY_AUTH_MODE" or address == "local" or _has_token():
+            os.environ.setdefault(name, value)
     import ray
 
     if imported_before and not ray.is_initialized():
@@ -66,12 +70,13 @@ def connect(num_cpus: int | None = None) -> None:
         Config.initialize("")
     if ray.is_initialized():
         return
-    address = os.environ.get("RAY_ADDRESS", "local")
     num_cpus = num_cpus or limits().num_cpus
     # The dashboard costs two seconds and 200 MB, and a run's own record shows more of it.
     options: dict[str, Any] = (
         {"num_cpus": num_cpus, "include_dashboard": False} if address == "local" else {}
     )
+    if folder := os.environ.get("DISTML_WORKING_DIR"):
+        options["runtime_env"] = {"working_dir": folder}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except ConnectionError as error:
@@ -120,6 +125,13 @@ def limited(*, num_cpus: int | None = None, memory_bytes: int | None = None) -> 
 def limits() -> Limits:
     """What the innermost `limited` block allows."""
     return _limits.get() or Limits()
+
+
+def _has_token() -> bool:
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return True
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return Path(named or Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _is_worker() -> bool:

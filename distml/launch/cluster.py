@@ -23,7 +23,6 @@ __all__ = ["ClusterAddress", "ClusterHandle", "ClusterLauncher", "find_cluster"]
 
 _POLL_S = 0.25
 _PENDING_LIMIT_S = 300.0
-_GONE_LIMIT_S = 30.0
 _FINAL = ("STOPPED", "SUCCEEDED", "FAILED")
 
 
@@ -74,6 +73,8 @@ class ClusterLauncher:
 class ClusterHandle(JobHandle):
     """A run whose driver is a job of a Ray cluster."""
 
+    _gone_limit_s = 30.0
+
     def __init__(self, storage: str, run_id: str, api: JobsApi) -> None:
         super().__init__(storage, run_id)
         self._api = api
@@ -97,7 +98,7 @@ class ClusterHandle(JobHandle):
                 gone_since = gone_since or time.monotonic()
                 if (code := self._code_of_record()) is not None:
                     return code
-                if time.monotonic() - gone_since > _GONE_LIMIT_S:
+                if time.monotonic() - gone_since > self._gone_limit_s:
                     raise LaunchError(
                         f"{error}; run {self.run_id} had not ended when last seen: go on with "
                         f"distml resume {self.run_id} --on …"

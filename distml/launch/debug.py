@@ -8,7 +8,7 @@ from importlib import import_module
 
 from distml.errors import UserError
 from distml.launch.handle import JobHandle, ProcessHandle
-from distml.launch.launcher import LaunchPlan, LaunchRequest, driver_arguments
+from distml.launch.launcher import LaunchLimits, LaunchPlan, LaunchRequest, driver_arguments
 
 __all__ = ["DebugLauncher"]
 
@@ -18,8 +18,16 @@ _DRIVER = "distml.driver"
 class DebugLauncher:
     """This process, no Ray."""
 
+    def __init__(self, target: str | None = None) -> None:
+        if target is not None:
+            raise UserError(
+                f"debug is this machine and takes no address (:{target}); say --on debug"
+            )
+
     def plan(self, request: LaunchRequest) -> LaunchPlan:
         """See `Launcher`."""
+        if request.limits != LaunchLimits():
+            raise UserError("--max-hours, --max-cost and --down are for runs elsewhere (--on)")
         if request.detach:
             raise UserError("debug runs in this process and cannot be detached; use --on local")
         return LaunchPlan(

@@ -19,10 +19,11 @@ from distml.runs.store import RunStore
 if TYPE_CHECKING:
     from distml.launch.process import DriverProcess
 
-__all__ = ["JobHandle", "ProcessHandle"]
+__all__ = ["EXIT_CODES", "JobHandle", "ProcessHandle"]
 
 _POLL_S = 0.2
-_EXIT_CODES = {RunStatus.SUCCEEDED: 0, RunStatus.STOPPED: 130}
+EXIT_CODES = {RunStatus.SUCCEEDED: 0, RunStatus.STOPPED: 130}
+"""What the end of a run that was not watched comes to; 1 for any other."""
 
 
 class JobHandle(ABC):
@@ -82,6 +83,10 @@ class JobHandle(ABC):
     def last_words(self) -> str:
         """What the driver wrote to stderr beside the log: an error in one line, or nothing."""
         return ""
+
+    def why_pending(self) -> str | None:
+        """Why the place has not begun with it; `None` if it has, or does not say."""
+        return None
 
 
 class ProcessHandle(JobHandle):
@@ -150,7 +155,7 @@ class ProcessHandle(JobHandle):
             if end is not None and time.monotonic() > end:
                 return None
             time.sleep(_POLL_S)
-        return _EXIT_CODES.get(status, 1)
+        return EXIT_CODES.get(status, 1)
 
     def _process(self) -> "DriverProcess | None":
         from distml.launch.process import DriverProcess

@@ -4,29 +4,56 @@ One decision: `plan` is pure and printable, `submit` has the effects. Whatever a
 cannot do that others need to know is a field of the plan, never a question about its class. Every
 plan ends in the same command line of the driver, so all places run the same program.
 
-Refuses, with the nearest right one, a launcher that is not in the table.
+A place is named `KIND` or `KIND:TARGET`, such as `cluster:http://head:8265`. Refuses, with the
+nearest right one, a kind that is not in the table.
 """
 
 import difflib
+import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from distml.errors import UserError
 from distml.launch.handle import JobHandle
 
-__all__ = ["LAUNCHERS", "LaunchPlan", "LaunchRequest", "Launcher", "driver_arguments", "launcher"]
+if TYPE_CHECKING:
+    from distml.launch.remote import Shipment
+
+__all__ = [
+    "LAUNCHERS",
+    "LaunchLimits",
+    "LaunchPlan",
+    "LaunchRequest",
+    "Launcher",
+    "driver_arguments",
+    "launcher",
+]
 
 LAUNCHERS: Mapping[str, str] = MappingProxyType(
     {
         "debug": "distml.launch.debug:DebugLauncher",
         "local": "distml.launch.local:LocalLauncher",
+        "cluster": "distml.launch.cluster:ClusterLauncher",
+        "cloud": "distml.launch.cloud:CloudLauncher",
     }
 )
-"""Name → where its class is; loaded when asked for."""
+"""Kind of place → where its class is; loaded when asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LaunchLimits:
+    """What a run may take at most. `None`: no limit."""
+
+    max_hours: float | None = None
+    """Hours from its start, or from the start of the cluster that is started for it."""
+    max_cost: float | None = None
+    """US dollars, by the price table."""
+    down: bool | None = None
+    """Whether the cluster ends with the run. `None`: if it was started for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,27 +74,43 @@ class LaunchRequest:
     """The job's own command line, such as `("--rows", "50000")`."""
     detach: bool = False
     """Whether the job shall go on when the one who submits it has gone."""
+    limits: LaunchLimits = field(default_factory=LaunchLimits)
+    """What it may take."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LaunchPlan:
-    """What `submit` will do. Printed, it is the command line of the driver."""
+    """What `submit` will do. Printed, it is the driver's command line and what is sent with it."""
 
     launcher: str
-    """Name of the launcher that made it."""
+    """The place, as `--on` names it."""
     request: LaunchRequest
     """What was asked for."""
     command: tuple[str, ...]
     """The process to start, or in whose place the driver is called."""
     owns_terminal: bool
     """Whether the job reads and writes this terminal, so that nothing else may draw on it."""
+    shipment: "Shipment | None" = None
+    """What travels; `None` where the driver reads the files in their place."""
+    submission: Mapping[str, Any] | None = None
+    """What is sent to the place, as JSON; `None` where the command is simply started."""
 
     def __str__(self) -> str:
-        return shlex.join(self.command)
+        if self.submission is None:
+            return shlex.join(self.command)
+        tree = () if self.shipment is None else (str(self.shipment.tree),)
+        return "\n\n".join((*tree, json.dumps(self.submission, indent=2)))
 
 
 class Launcher(Protocol):
-    """A place where drivers run. Made without arguments; keeps no state between calls."""
+    """A place where drivers run. Made with what follows its kind; keeps no state between calls."""
+
+    def __init__(self, target: str | None = None) -> None:
+        """Take `TARGET` of `--on KIND:TARGET`.
+
+        Raises:
+            UserError: the kind has no targets, or not such a one.
+        """
 
     def plan(self, request: LaunchRequest) -> LaunchPlan:
         """Decide what to do, without doing anything.
@@ -91,18 +134,22 @@ class Launcher(Protocol):
         """
 
 
-def launcher(name: str) -> Launcher:
-    """Make the launcher of this name.
+def launcher(place: str) -> Launcher:
+    """Make the launcher of a place.
+
+    Args:
+        place: `KIND` or `KIND:TARGET`.
 
     Raises:
         UserError: there is none.
     """
-    if name not in LAUNCHERS:
-        close = difflib.get_close_matches(name, LAUNCHERS, n=1)
+    kind, _, target = place.partition(":")
+    if kind not in LAUNCHERS:
+        close = difflib.get_close_matches(kind, LAUNCHERS, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise UserError(f"unknown launcher {name!r}: {hint}there are {', '.join(LAUNCHERS)}")
-    module, _, attribute = LAUNCHERS[name].partition(":")
-    made: Launcher = getattr(import_module(module), attribute)()
+        raise UserError(f"unknown launcher {kind!r}: {hint}there are {', '.join(LAUNCHERS)}")
+    module, _, attribute = LAUNCHERS[kind].partition(":")
+    made: Launcher = getattr(import_module(module), attribute)(target or None)
     return made
 
 

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 
+from distml.errors import UserError
 from distml.launch.handle import JobHandle, ProcessHandle
-from distml.launch.launcher import LaunchPlan, LaunchRequest, driver_arguments
+from distml.launch.launcher import LaunchLimits, LaunchPlan, LaunchRequest, driver_arguments
 
 __all__ = ["LocalLauncher"]
 
@@ -17,8 +18,16 @@ __all__ = ["LocalLauncher"]
 class LocalLauncher:
     """This machine, a process beside this one."""
 
+    def __init__(self, target: str | None = None) -> None:
+        if target is not None:
+            raise UserError(
+                f"local is this machine and takes no address (:{target}); say --on local"
+            )
+
     def plan(self, request: LaunchRequest) -> LaunchPlan:
         """See `Launcher`."""
+        if request.limits != LaunchLimits():
+            raise UserError("--max-hours, --max-cost and --down are for runs elsewhere (--on)")
         # Unbuffered, so that whoever follows the log sees each line when it is written.
         python = (sys.executable, "-u", "-m", "distml.driver")
         return LaunchPlan(

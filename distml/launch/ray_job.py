@@ -14,6 +14,8 @@ from distml.errors import UserError
 from distml.launch.jobs_api import JobsApi
 from distml.launch.launcher import LaunchPlan, LaunchRequest
 from distml.launch.remote import note, ship
+from distml.runs.store import RunStore
+from distml.runs.submissions import load_submission
 
 __all__ = ["STOP_WAIT_S", "hand_over", "plan_job"]
 
@@ -87,12 +89,27 @@ def hand_over(
     if shipment is None or submission is None:
         raise ValueError("the plan of another launcher")
     _check_version(api)
+    _check_alone(api, plan)
     shipment.put(plan.request.storage)
     if not shipment.through_storage:
         api.upload(shipment.name, shipment.package)
     about = {**_resources(api), **(details or {})}
     note(plan.launcher, plan.request, shipment, prices=prices, details=about)
     api.submit({k: v for k, v in submission.items() if k in _TAKEN})
+
+
+def _check_alone(api: JobsApi, plan: LaunchPlan) -> None:
+    """Refuse to resume what still runs here: its note would be lost with the job to stop."""
+    run_id = plan.request.run_id
+    former = load_submission(RunStore(plan.request.storage).storage, run_id)
+    if former is None or former.launcher != plan.launcher:
+        return
+    info = api.info(former.submission_id)
+    if info is not None and info["status"] not in ("STOPPED", "SUCCEEDED", "FAILED"):
+        raise UserError(
+            f"run {run_id} is already being driven by job {former.submission_id} of "
+            f"{api.address}; wait for it or stop it first"
+        )
 
 
 def _resources(api: JobsApi) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -25,14 +26,16 @@ INTERRUPTED = 130
 """Exit code of what the user interrupted."""
 
 _POLL_S = 0.05
+_SAY_WHY_S = 5.0
 
 
-def see_through(place: Launcher, request: LaunchRequest) -> int:
+def see_through(place: Launcher, request: LaunchRequest, *, say_result: bool = True) -> int:
     """Submit a job, show its progress, and say how it ended.
 
     Args:
         place: where to run it.
         request: what to run.
+        say_result: whether to print the scores of a run that succeeded.
 
     Returns:
         The exit code: 0, 1 or 2 for a failure, 130 for an interrupt.
@@ -53,7 +56,7 @@ def see_through(place: Launcher, request: LaunchRequest) -> int:
     except KeyboardInterrupt:
         _stop(handle)
         code = INTERRUPTED
-    return _say_outcome(handle, num_attempts, code or 0)
+    return _say_outcome(handle, num_attempts, code or 0, say_result=say_result)
 
 
 def _detached(handle: JobHandle, num_attempts: int) -> int:
@@ -66,11 +69,16 @@ def _detached(handle: JobHandle, num_attempts: int) -> int:
 
 def _has_started(handle: JobHandle, num_attempts: int) -> bool:
     """Wait until the driver has begun; False if it ended before."""
-    ended = False
+    ended, said, began = False, None, time.monotonic()
     while _num_attempts(handle) <= num_attempts:
         if ended:
             return False
         ended = handle.wait(_POLL_S) is not None
+        if not ended and time.monotonic() - began > _SAY_WHY_S:
+            began, why = time.monotonic(), handle.why_pending()
+            if why not in (None, said):
+                click.echo(f"waiting: {why}", err=True)
+                said = why
     return True
 
 
@@ -114,7 +122,9 @@ def _stop(handle: JobHandle) -> None:
         handle.stop(grace_s=0.0)
 
 
-def _say_outcome(handle: JobHandle, num_attempts: int, code: int) -> int:
+def _say_outcome(
+    handle: JobHandle, num_attempts: int, code: int, *, say_result: bool = True
+) -> int:
     """Print the result of a run, or the driver's last words."""
     words = handle.last_words() if code != INTERRUPTED else ""
     if words:
@@ -125,7 +135,7 @@ def _say_outcome(handle: JobHandle, num_attempts: int, code: int) -> int:
     # One that ended by itself without writing that down has said why.
     if code > 128 and record.status is RunStatus.FAILED and record.reason == DRIVER_DIED:
         return fail(f"run {record.run_id}: its driver died; see {paths.log}", code or 1)
-    if record.status is not RunStatus.FAILED:
+    if record.status is RunStatus.STOPPED or (record.status is not RunStatus.FAILED and say_result):
         report = handle.store.storage.stat(RunPaths(record.run_id).report)
         click.echo(outcome_text(record, paths, width(), has_report=report is not None))
     return code

@@ -8,6 +8,7 @@ import click
 __all__ = [
     "check_option",
     "detach_option",
+    "limit_options",
     "on_option",
     "run_argument",
     "run_id_option",
@@ -28,7 +29,12 @@ storage_option = click.option(
 """Where the runs are: `storage`."""
 
 on_option = click.option(
-    "--on", default="local", show_default=True, metavar="LAUNCHER", help="Where to run."
+    "--on",
+    envvar="DISTML_ON",
+    default="local",
+    show_default=True,
+    metavar="PLACE",
+    help="Where to run: debug, local, cluster:http://HOST:8265, cloud:FILE.yaml, kubernetes.",
 )
 """Which launcher: `on`."""
 
@@ -56,6 +62,31 @@ trust_option = click.option(
 
 run_argument = click.argument("run")
 """Which run: `run`, its name, an unmistakable part of it, or `last`."""
+
+_LIMITS = (
+    click.option(
+        "--max-hours", type=click.FloatRange(min=0, min_open=True), help="Stop it then, elsewhere."
+    ),
+    click.option(
+        "--max-cost",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="USD",
+        help="Stop it, and the cluster started for it, when that is spent.",
+    ),
+    click.option(
+        "--down/--no-down",
+        default=None,
+        help="End the cluster with the run, or not; by default if it was started for it.",
+    ),
+)
+
+
+def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a run may take elsewhere: `max_hours`, `max_cost`, `down`."""
+    for option in reversed(_LIMITS):
+        command = option(command)
+    return command
+
 
 _SEARCH = (
     click.option(
