@@ -197,9 +197,12 @@ class Train(Known):
         means = self.mean(metrics)
         self.history.append(means)
         self.best.take(means, self.position.step)
-        if self.rank == 0:
-            self.channel.emit("epoch", step=self.position.step, metrics=means)
-        self.save()
+        try:
+            if self.rank == 0:
+                self.channel.emit("epoch", step=self.position.step, metrics=means)
+        finally:
+            # Whoever ends the training by what it hears may let it go on from here.
+            self.save()
 
     def mean(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """The mean of each number over the workers. All workers call it."""

@@ -2,13 +2,14 @@
 
 One decision: a trial is a run like any other, with record, events and artifacts; its name is made
 of its number and its parameters. A search that goes on asks for the same runs again: those that
-have ended are read, one that was cut off goes on from what it has stored.
+have ended are read, one that was cut off goes on from what it has stored. A trial that goes on from
+another's training is a new run.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from distml import session
@@ -24,7 +25,7 @@ from distml.runs.store import RunStore
 from distml.runs.strict_json import dumps, to_json
 from distml.tune.turns import Config
 
-__all__ = ["TRIALS", "Child", "Children", "EndedEarly"]
+__all__ = ["TRIALS", "Child", "Children", "EndedEarly", "Paused", "is_over"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +42,25 @@ class EndedEarly(BaseException):
     Args:
         step: Epochs it has done.
         scores: What the last one reported.
+        why: What ended it.
     """
 
-    def __init__(self, step: int, scores: Mapping[str, float]) -> None:
-        super().__init__(f"stopped by the scheduler after {step} epochs")
+    def __init__(
+        self, step: int, scores: Mapping[str, float], why: str = "stopped by the scheduler"
+    ) -> None:
+        super().__init__(f"{why} after {step} epochs")
         self.step, self.scores = step, scores
+
+
+class Paused(BaseException):
+    """Ends a part of a trial, which goes on later; no error, and only its sender may catch it.
+
+    Args:
+        step: Epochs it has done.
+    """
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"paused after {step} epochs")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,15 +71,19 @@ class Child:
     """0, 1, 2, … in the order in which they were proposed."""
     config: Config
     """What is searched."""
+    part: int = 0
+    """How often it has gone on from another trial's training."""
 
-    @property
-    def run_id(self) -> str:
-        """Name of its run."""
+    run_id: str = field(init=False)
+    """Name of its run. Made once: what a value refers to may change while it is used."""
+
+    def __post_init__(self) -> None:
+        number = f"{self.number:04d}" + (f"-{self.part}" if self.part else "")
         try:
             content = digest(dict(self.config))
         except UserError:  # a value that cannot be told by its content
             content = digest(dumps(self.config))
-        return f"{self.number:04d}-{content[:6]}"
+        object.__setattr__(self, "run_id", f"{number}-{content[:6]}")
 
 
 class Children:
@@ -81,7 +100,7 @@ class Children:
     def ended(self, child: Child) -> RunRecord | None:
         """The record of a trial that has ended; `None` if it is to be carried out."""
         record = self._known(child)
-        return record if record is not None and _is_over(record) else None
+        return record if record is not None and is_over(record) else None
 
     def told(self, child: Child) -> list[Event]:
         """What a trial has reported so far."""
@@ -95,7 +114,7 @@ class Children:
         Args:
             child: Which.
             make: Makes its job.
-            listener: Is told its events, and may raise `EndedEarly`.
+            listener: Is told its events, and may raise `EndedEarly` or `Paused`.
 
         Raises:
             StorageError: the storage is full or refuses.
@@ -115,6 +134,8 @@ class Children:
                 return store.finish(
                     run_id, status=RunStatus.STOPPED, reason=str(early), result=stopped
                 )
+            except Paused as paused:
+                return store.finish(run_id, status=RunStatus.STOPPED, reason=str(paused))
             except Exception as error:
                 logger.warning("trial %d failed", child.number + 1, exc_info=error)
                 return store.finish(run_id, status=RunStatus.FAILED, reason=_in_one_line(error))
@@ -123,6 +144,39 @@ class Children:
                     store.finish(run_id, status=RunStatus.STOPPED, reason="interrupted")
                 raise
             return store.finish(run_id, status=RunStatus.SUCCEEDED, result=result)
+
+    def give_up(self, child: Child, why: str) -> None:
+        """Note that a trial failed whose process is not there any more, unless it has ended.
+
+        Raises:
+            StorageError: the storage is full or refuses.
+        """
+
+        def fail() -> Job:
+            raise DistmlError(why)
+
+        if self.ended(child) is None:
+            self.carry_out(child, fail)
+
+    def end(self, child: Child, early: EndedEarly) -> RunRecord:
+        """Note that a trial which does not run goes no further.
+
+        Raises:
+            StorageError: the storage is full or refuses.
+        """
+
+        def stop() -> Job:
+            raise early
+
+        return self.carry_out(child, stop)
+
+    def load(self, child: Child) -> RunRecord:
+        """The record of a trial.
+
+        Raises:
+            UserError: there is none.
+        """
+        return self.store.load(child.run_id)
 
     def _do(self, child: Child, make: Callable[[], Job], listener: Listener | None) -> Result:
         store, run_id = self.store, child.run_id
@@ -144,8 +198,8 @@ class Children:
             )
             outer = session.limits()
             limits = session.limited(
-                num_cpus=job.resources.num_cpus or outer.num_cpus,
-                memory_bytes=job.resources.memory_bytes or outer.memory_bytes,
+                num_cpus=_least(job.resources.num_cpus, outer.num_cpus),
+                memory_bytes=_least(job.resources.memory_bytes, outer.memory_bytes),
             )
             with limits, use_events(emit):
                 return job.task.run(context)
@@ -156,7 +210,11 @@ class Children:
         return self.store.load(child.run_id)
 
 
-def _is_over(record: RunRecord) -> bool:
+def _least(one: int | None, other: int | None) -> int | None:
+    return min((amount for amount in (one, other) if amount is not None), default=None)
+
+
+def is_over(record: RunRecord) -> bool:
     """Whether a trial ended by itself or was ended; not one that was cut off."""
     if record.status is RunStatus.STOPPED:
         return "epochs" in record.details

@@ -1,35 +1,44 @@
 """The course of a search over jobs: propose, run, tell, until there is a reason to end.
 
-One decision: one trial at a time, in the order in which they are proposed. What is decided depends
-on what trials came to, and a search that goes on plays the trials that have ended again from their
-records, so that searcher and scheduler know what they knew.
+One decision: trials have turns in a fixed order, as many at one time as the task says, and a turn
+is a trial's end or an epoch after which it may be ended. What is decided depends on what trials
+came to, never on when, and a search that goes on plays the trials that have ended again from their
+records, so that searcher and scheduler know what they knew. Where nothing is decided, whichever
+trial is done first makes room for the next.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from distml.errors import DistmlError, UserError
+from distml import session
+from distml.errors import UserError
 from distml.job import Result, RunContext
-from distml.runs.events import Event
-from distml.runs.record import RunRecord, RunStatus
+from distml.runs.record import RunRecord
+from distml.runs.storage import open_storage
 from distml.runs.strict_json import to_json
-from distml.tune.children import Child, Children, EndedEarly
+from distml.tune.children import Child, Children, is_over
+from distml.tune.crew import Alone, Crew, Processes
 from distml.tune.deciders import make_decider
-from distml.tune.metrics import check_reported, scores_by_name
-from distml.tune.outcome import Finished, best_of, deliver
+from distml.tune.metrics import check_reported
+from distml.tune.orders import ENDLESS, Order
+from distml.tune.outcome import deliver
+from distml.tune.population import Population
 from distml.tune.proposers import Listed, make_proposer
+from distml.tune.reports import Count, Report, reports_of
 from distml.tune.space import Space
-from distml.tune.turns import STOP
+from distml.tune.tally import Tally
+from distml.tune.turns import GO_ON, Decision, Exploit
+from distml.tune.under_way import UnderWay
 
 if TYPE_CHECKING:
     from distml.tune.task import Tune
 
 __all__ = ["JobSearch"]
 
-_HOPELESS = 10
-"""After so many trials that all failed, and none that did not, a search ends."""
 _FAR = 1_000_000
 """Epochs that no training reaches, where a scheduler of the user's own knows how many."""
 
@@ -49,7 +58,9 @@ class JobSearch:
         self._task = task
         self._context = context
         self._children = Children(context)
-        self._trials: list[Finished] = []
+        self._tally = Tally(task)
+        self._num_begun = 0
+        self._why_ended: str | None = None
         last: Any = task.max_epochs or getattr(task.scheduler, "_max_t", _FAR)
         self._last_epoch = int(last)
         space = Space.of(task.space)
@@ -62,90 +73,197 @@ class JobSearch:
             proposer=self._proposer,
             **common,
         )
-        # HyperBand compares trials that wait for each other; here one runs after the other.
-        if self._decider.side_by_side or isinstance(task.scheduler, _halving_in_step()):
+        # HyperBand compares trials that wait for each other, however many there are of them.
+        if isinstance(task.scheduler, _halving_in_step()):
             raise UserError(
-                f"Tune: {type(task.scheduler).__name__} pauses trainings or lets them go on from "
-                "each other, which runs of jobs cannot; give 'asha' or 'median', or search the "
-                "estimator with TuneSearchCV"
+                f"Tune: {type(task.scheduler).__name__} pauses trainings, which is not carried out "
+                "for jobs; give 'asha' or 'median', or search the estimator with TuneSearchCV"
             )
+        self._population = Population(open_storage(context.run_uri))
+        self._crew, self._num_slots = self._make_crew()
 
     def run(self) -> Result:
         """Search to the end.
 
         Raises:
-            UserError: trials do not report the metric.
+            UserError: trials do not report the metric, or cannot go on from each other.
             DistmlError: none went well.
         """
-        task, proposer, why_ended = self._task, self._proposer, "num_samples"
+        task, proposer = self._task, self._proposer
         wanted = len(proposer) if isinstance(proposer, Listed) else task.num_samples
         self._context.emit("search_started", metric=task.metric, mode=task.mode, trials=wanted)
-        while True:
-            reason = self._reason_to_end()
-            config = None if reason else self._proposer.suggest(len(self._trials))
-            if config is None:
-                why_ended = reason or why_ended
-                break
-            self._trials.append(self._trial(Child(number=len(self._trials), config=config)))
+        with closing(self._crew):
+            self._take_turns()
         self._context.emit("search_ended")
-        if best_of(self._trials, self._task.mode) is None:
-            raise self._all_failed()
+        self._population.clear()
+        self._tally.check(self._children.store.uri)
         return deliver(
             self._context,
-            self._trials,
-            metric=self._task.metric,
-            mode=self._task.mode,
-            why_ended=why_ended,
+            self._tally.in_order(),
+            metric=task.metric,
+            mode=task.mode,
+            why_ended=self._why_ended or "num_samples",
         )
 
-    def _trial(self, child: Child) -> Finished:
-        """Run a trial, or read what it came to, and tell whoever decides."""
-        number, params, emit = child.number, to_json(dict(child.config)), self._context.emit
-        self._decider.add(number, child.config)
-        emit("trial_started", trial=number, params=params)
-        course = _Course(self, child)
-        record = self._children.ended(child)
-        goes_on = course.play(self._children.told(child))
-        if record is None:
-            make = partial(self._task.job, child.config) if goes_on else course.end
-            record = self._children.carry_out(child, make, course.listen)
-        if course.mistake is not None:
-            raise course.mistake
-        finished = Finished(child=child, record=record, score=self._score(record, course))
-        self._tell_end(finished)
-        reason = "scheduler" if finished.state == "stopped early" else finished.state
-        emit(
-            "trial_ended",
-            trial=number,
-            params=params,
-            reason=reason,
-            step=course.epochs,
-            score=finished.score,
-            seconds=record.seconds,
-        )
-        return finished
+    def _make_crew(self) -> tuple[Crew, int]:
+        number = self._task.max_concurrent_trials
+        if number > 1 and session.is_inline():
+            message = f"max_concurrent_trials={number}: debug runs one trial after another"
+            self._context.emit("log", message=message)
+            number = 1
+        if number == 1:
+            return Alone(self._children), 1
+        return Processes(self._context, self._children, number), number
 
-    def _tell_end(self, finished: Finished) -> None:
+    def _take_turns(self) -> None:
+        slots = [self._next() for _ in range(self._num_slots)]
+        while self._decider.side_by_side and slots[-1] is not None:
+            slots.append(self._next())
+        at = -1
+        while any(slots):
+            at = self._whose_turn(slots, at)
+            trial = slots[at]
+            if trial is None or not self._turn(trial):
+                slots[at] = self._next()
+
+    def _whose_turn(self, slots: list[UnderWay | None], at: int) -> int:
+        """The slot after the last one; where the order is the same to all, one that is done."""
+        task = self._task
+        waits = task.early_stop_patience is not None or task.time_budget_s is not None
+        if waits or self._proposer.looks_at_results or task.scheduler is not None:
+            return (at + 1) % len(slots)
+        running: dict[int, int] = {}
+        for place, trial in enumerate(slots):
+            if trial is not None and not trial.is_ordered:
+                return place  # It has ended in a former attempt.
+            if trial is not None:
+                running[trial.child.number] = place
+        return running[self._crew.first_done([*running])]
+
+    def _next(self) -> UnderWay | None:
+        """The next trial, begun; `None`: there is none, at least not now."""
+        self._why_ended = self._why_ended or self._tally.reason_to_end()
+        number = self._num_begun
+        config = None if self._why_ended else self._proposer.suggest(number)
+        if config is None:
+            return None
+        self._num_begun += 1
+        added = self._decider.add(number, config)
+        child = Child(number=number, config=added if self._decider.side_by_side else config)
+        params = to_json(dict(child.config))
+        self._context.emit("trial_started", trial=number, params=params)
+        sign = 1 if self._task.mode == "max" else -1
+        trial = UnderWay(child=child, metric=self._task.metric, sign=sign)
+        self._set_out(trial)
+        return trial
+
+    def _set_out(self, trial: UnderWay) -> None:
+        """Begin a trial's run, or go on with it once what it told is played."""
+        trial.record = self._children.ended(trial.child)
+        trial.told.extend(reports_of(self._children.told(trial.child)))
+        self._go_on(trial)
+
+    def _go_on(self, trial: UnderWay) -> None:
+        trial.until = self._next_turn(trial)
+        if trial.record is None and not trial.told:
+            self._order(trial)
+
+    def _order(self, trial: UnderWay) -> None:
+        trial.is_ordered = True
+        self._crew.begin(
+            Order(
+                child=trial.child,
+                make=self._task.making(trial.child.config),
+                done=replace(trial.count),
+                until=trial.until,
+                pauses=self._decider.side_by_side,
+            )
+        )
+
+    def _next_turn(self, trial: UnderWay) -> int:
+        """Epochs after which a trial may be ended, and so has to wait for its turn."""
+        epochs = trial.count.epochs
+        if self._num_slots == 1 and not self._decider.side_by_side:
+            return epochs + 1
+        wanted = max(self._decider.next_step(trial.child.number, epochs), epochs + 1)
+        # After its last epoch a training ends by itself, and leaves its model.
+        return wanted if wanted < self._last_epoch else ENDLESS
+
+    def _turn(self, trial: UnderWay) -> bool:
+        """Let a trial come to its turn: whether it goes on."""
+        while trial.told and not trial.has_turn:
+            trial.take(trial.told.popleft(), self.decide)
+        if not trial.has_turn and trial.record is None and not self._hear(trial):
+            return True
+        if trial.mistake is not None:
+            raise trial.mistake
+        if self._decider.side_by_side and trial.has_turn:
+            self._population.keep(trial.child, trial.count)
+        if isinstance(trial.decision, Exploit):
+            self._exploit(trial, trial.decision)
+            return True
+        if trial.has_turn and trial.decision is GO_ON:
+            self._go_on(trial)
+            return True
+        record = trial.record or self._children.end(trial.child, trial.ended_early())
+        self._finish(trial, record)
+        return False
+
+    def _hear(self, trial: UnderWay) -> bool:
+        """Listen to a trial that runs: whether its order is done."""
+        if not trial.is_ordered:
+            self._order(trial)
+        if not self._crew.hear(trial.child.number, partial(self._answer, trial)):
+            return False
+        trial.is_ordered = False
+        record = self._children.load(trial.child)
+        if is_over(record):
+            trial.record = record
+            # What it reported has been decided on; its end is another turn's.
+            trial.until = max(trial.until, trial.count.epochs + 1)
+        else:
+            self._population.settle(trial.child, trial.count)
+        return True
+
+    def _answer(self, trial: UnderWay, report: Report) -> int:
+        trial.take(report, self.decide)
+        if trial.decision is not GO_ON:
+            return 0
+        if not self._decider.side_by_side and trial.has_turn:
+            trial.until = self._next_turn(trial)
+        return trial.until
+
+    def _exploit(self, trial: UnderWay, chosen: Exploit) -> None:
+        """Let a trial go on from where another one stood: a run that begins in its middle."""
+        former, number = trial.child, trial.child.number
+        heir = Child(number=number, config={**former.config, **chosen.config}, part=former.part + 1)
+        self._population.hand_on(chosen.donor, chosen.step, heir)
+        why = f"went on from trial {chosen.donor + 1}"
+        record = trial.record or self._children.end(former, trial.ended_early(why))
+        trial.begin_anew(heir, Count(epochs=chosen.step), record.seconds or 0.0)
+        params = to_json(dict(heir.config))
+        self._context.emit("trial_exploits", trial=number, donor=chosen.donor, params=params)
+        self._set_out(trial)
+
+    def _finish(self, trial: UnderWay, record: RunRecord) -> None:
+        """Take down what a trial came to, and tell whoever decides."""
+        finished = self._tally.add(trial, record)
         number = finished.child.number
         if finished.state != "stopped early":
             self._decider.end(number, finished.score)
         self._proposer.end(number, finished.score)
+        self._context.emit(
+            "trial_ended",
+            trial=number,
+            params=to_json(dict(trial.child.config)),
+            reason="scheduler" if finished.state == "stopped early" else finished.state,
+            step=trial.count.epochs,
+            score=finished.score,
+            seconds=finished.seconds,
+        )
 
-    def _score(self, record: RunRecord, course: "_Course") -> float | None:
-        """What a trial came to; `None`: it failed.
-
-        Raises:
-            UserError: it went well, and did not report the metric.
-        """
-        if record.status is RunStatus.FAILED:
-            return None
-        if course.best is None and all(trial.score is None for trial in self._trials):
-            check_reported(self._task.metric, record.metrics)
-        of_sets = scores_by_name(record.metrics) if record.status is RunStatus.SUCCEEDED else {}
-        return of_sets.get(self._task.metric, course.best)
-
-    def decide(self, child: Child, epoch: int, scores: Mapping[str, float]) -> bool:
-        """Whether a training goes on after an epoch.
+    def decide(self, child: Child, epoch: int, scores: Mapping[str, float]) -> Decision:
+        """What becomes of a training after an epoch.
 
         Raises:
             UserError: the scheduler cannot decide by what is reported.
@@ -154,112 +272,17 @@ class JobSearch:
             check_reported(self._task.metric, {"epoch": scores})
         value = scores.get(self._task.metric)
         if value is None:
-            return True
+            return GO_ON
         self._context.emit("trial_reported", trial=child.number, step=epoch, score=value)
         if epoch > self._last_epoch:
-            return True
+            return GO_ON
         decision = self._decider.decide(child.number, epoch, value)
         self._proposer.tell(child.number, epoch, value)
         # After its last epoch a training ends by itself, and leaves its model.
-        return decision is not STOP or epoch >= self._last_epoch
-
-    def better(self, value: float, than: float | None) -> bool:
-        """Whether a score is better than another, if there is one."""
-        return than is None or (value > than if self._task.mode == "max" else value < than)
-
-    @property
-    def metric(self) -> str:
-        """What trials are compared by."""
-        return self._task.metric
-
-    def _reason_to_end(self) -> str | None:
-        task, trials = self._task, self._trials
-        seconds = sum(trial.record.seconds or 0.0 for trial in trials)
-        if task.time_budget_s is not None and seconds >= task.time_budget_s:
-            return "time_budget_s"
-        if len(trials) >= _HOPELESS and all(trial.score is None for trial in trials):
-            return "only failures"
-        best = best_of(trials, task.mode)
-        since = 0 if best is None else len(trials) - 1 - best.child.number
-        patience = task.early_stop_patience
-        return "early_stop_patience" if patience is not None and since >= patience else None
-
-    def _all_failed(self) -> DistmlError:
-        if not self._trials:
-            return DistmlError("the search ended without a trial: nothing was proposed")
-        first = self._trials[0]
-        return DistmlError(
-            f"all {len(self._trials)} trials failed; the first: {first.record.reason} "
-            f"(distml show {first.child.run_id} --storage {self._children.store.uri})"
-        )
+        return decision if epoch < self._last_epoch else GO_ON
 
 
 def _halving_in_step() -> tuple[type, ...]:
     """The schedulers that pause trials; none where Ray Tune is not loaded, so none is given."""
     module = sys.modules.get("ray.tune.schedulers")
     return () if module is None else (module.HyperBandScheduler,)
-
-
-class _Course:
-    """What a trial's training reports, epoch by epoch.
-
-    Args:
-        search: Decides.
-        child: Which trial.
-    """
-
-    def __init__(self, search: JobSearch, child: Child) -> None:
-        self._search = search
-        self._child = child
-        self._scores: Mapping[str, float] = {}
-        self.epochs = 0
-        self.best: float | None = None
-        """The best value of the metric that an epoch reported."""
-        self.mistake: UserError | None = None
-        """Why the search makes no sense, as a trial has shown."""
-
-    def play(self, events: Sequence[Event]) -> bool:
-        """Tell the scheduler what a trial reported in former attempts: whether it goes on."""
-        return all(self._take(scores) for scores in _reports(events))
-
-    def listen(self, kind: str, fields: Mapping[str, Any]) -> None:
-        """Look at an event of the trial.
-
-        Raises:
-            EndedEarly: the trial is not worth going on with, or the search is not.
-        """
-        # What was told before the trial was cut off may be told again.
-        if kind != "epoch" or int(fields["metrics"].get("epoch", self.epochs)) < self.epochs:
-            return
-        try:
-            goes_on = self._take(fields["metrics"])
-        except UserError as mistake:
-            self.mistake = mistake
-            goes_on = False
-        if not goes_on:
-            self.end()
-
-    def end(self) -> NoReturn:
-        """End the trial.
-
-        Raises:
-            EndedEarly: always.
-        """
-        raise EndedEarly(self.epochs, self._scores)
-
-    def _take(self, scores: Mapping[str, float]) -> bool:
-        self.epochs, self._scores = self.epochs + 1, scores
-        value = scores.get(self._search.metric)
-        if value is not None and self._search.better(value, self.best):
-            self.best = value
-        return self._search.decide(self._child, self.epochs, scores)
-
-
-def _reports(events: Sequence[Event]) -> Iterator[Mapping[str, float]]:
-    """Each epoch's report once, though an attempt that was cut off may have told it, too."""
-    reports: dict[int, Mapping[str, float]] = {}
-    for event in events:
-        if event["kind"] == "epoch":
-            scores = event["metrics"]
-            reports[int(scores.get("epoch", len(reports)))] = scores
-    yield from (reports[epoch] for epoch in sorted(reports))

@@ -15,7 +15,7 @@ from distml.runs.storage import Storage, open_storage
 from distml.runs.strict_json import to_json
 from distml.tune.children import TRIALS, Child
 
-__all__ = ["Finished", "best_of", "deliver"]
+__all__ = ["Finished", "best_of", "copy_all", "deliver"]
 
 _BLOCK_BYTES = 1 << 20
 
@@ -30,6 +30,13 @@ class Finished:
     """Of its run."""
     score: float | None
     """By the search's metric; `None`: it failed."""
+    before_s: float = 0.0
+    """Seconds of the runs that it was before it went on from others."""
+
+    @property
+    def seconds(self) -> float:
+        """What it took in all."""
+        return self.before_s + (self.record.seconds or 0.0)
 
     @property
     def state(self) -> str:
@@ -77,7 +84,7 @@ def deliver(
     artifacts = {name: str(item["path"]) for name, item in best.record.artifacts.items()}
     storage = open_storage(context.run_uri)
     for path in artifacts.values():
-        _copy(storage, f"{TRIALS}/{best.child.run_id}/{path.strip('/')}", path.strip("/"))
+        copy_all(storage, f"{TRIALS}/{best.child.run_id}/{path.strip('/')}", path.strip("/"))
     search = {
         "metric": metric,
         "mode": mode,
@@ -100,7 +107,7 @@ def deliver(
 def _row(trial: Finished, metric: str) -> dict[str, Any]:
     """A trial in the table; parameters may have the names of other columns."""
     facts = {"trial": trial.child.number + 1, metric: trial.score, "state": trial.state}
-    ends: dict[str, Any] = {"seconds": trial.record.seconds, "run": trial.child.run_id}
+    ends: dict[str, Any] = {"seconds": trial.seconds, "run": trial.child.run_id}
     if trial.score is None:
         ends["error"] = trial.record.reason
     given = to_json(dict(trial.child.config))
@@ -115,7 +122,7 @@ def _metrics(record: RunRecord) -> Mapping[str, Mapping[str, float]]:
     }
 
 
-def _copy(storage: Storage, source: str, target: str) -> None:
+def copy_all(storage: Storage, source: str, target: str) -> None:
     """Copy a file, or a folder with all that is in it, within one storage."""
     for name in _files(storage, source):
         with storage.open(name) as file, storage.create(target + name[len(source) :]) as copy:

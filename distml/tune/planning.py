@@ -45,7 +45,7 @@ def plan_search(task: "Tune", context: RunContext) -> dict[str, Any]:
         metric=task.metric,
     )
     config = proposer.suggest(0) or {}
-    job = task.job(config)
+    job = task.making(config)()
     make_plan = getattr(job.task, "plan", None)
     if not callable(make_plan):
         raise UserError(

@@ -2,17 +2,19 @@
 
 One decision: what is searched are the parameters of a function that makes the job, so any task can
 be searched, and anything that the function makes of a parameter: a rate, the columns, the members
-of an ensemble. Trials are runs of their own, one after another, each with all the CPUs there are;
-no driver of a trial waits for CPUs that its own workers need.
+of an ensemble. Trials are runs of their own, one after another, each with all the CPUs there are,
+or several at one time, each with its part of them; no driver of a trial waits for CPUs that its own
+workers need.
 
-Refuses parameters that the function does not have, and schedulers that pause trials or let them go
-on from each other: a job's training can be ended early, not begun in its middle.
+Refuses parameters that the function does not have, and HyperBand, which lets trainings wait for
+each other.
 """
 
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from distml.errors import UserError
@@ -21,6 +23,13 @@ from distml.tune.space import Space
 
 __all__ = ["Tune"]
 
+_POSITIVE = (
+    "time_budget_s",
+    "early_stop_patience",
+    "max_epochs",
+    "num_samples",
+    "max_concurrent_trials",
+)
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -45,11 +54,15 @@ class Tune:
     """`random`, `grid`, `optuna`, `hyperopt`, `bohb`, or a searcher of Ray Tune."""
     scheduler: Any = None
     """Ends trainings early: `asha`, `median`, or a scheduler of Ray Tune; it is told what each
-    epoch reports of the metric. `None`: every trial runs to its end."""
+    epoch reports of the metric. `None`: every trial runs to its end. `pbt`: trainings go on from
+    each other's checkpoints with other parameters, so the task has to be a `Loop`; what its
+    function gets anew, such as `lr`, it has to set after `resume`, which sets the old."""
     num_samples: int | None = 10
     """Configurations to try; a grid tries all there are."""
     max_epochs: int | None = None
     """The most epochs of a trial, for a scheduler that is named."""
+    max_concurrent_trials: int = 1
+    """Trials that run at one time, each in a process of its own with its part of the CPUs."""
     time_budget_s: float | None = None
     """Begin no trial once trials have taken so many seconds together."""
     early_stop_patience: int | None = None
@@ -62,7 +75,7 @@ class Tune:
             raise UserError(f"Tune: mode={self.mode!r}; give 'max' or 'min'")
         if not isinstance(self.metric, str) or not self.metric:
             raise UserError(f"Tune: metric={self.metric!r}; name a score, such as 'test_roc_auc'")
-        for name in ("time_budget_s", "early_stop_patience", "max_epochs", "num_samples"):
+        for name in _POSITIVE:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"Tune: {name}={value} must be more than 0")
@@ -88,26 +101,17 @@ class Tune:
 
         return plan_search(self, context)
 
-    def job(self, config: Mapping[str, Any]) -> Job:
-        """The job of a trial.
+    def making(self, config: Mapping[str, Any]) -> Callable[[], Job]:
+        """What makes the job of a trial, in another process as well.
 
         Args:
             config: What is searched.
-
-        Raises:
-            UserError: the function returns something else than a `Job`.
         """
-        made = self.job_function(**{**self.arguments, **config})
-        if not isinstance(made, Job):
-            raise UserError(
-                f"{self._name}() returned {type(made).__name__}, not a Job; end it with "
-                "`return Job(task=...)`"
-            )
-        return made
+        return partial(_made, self.job_function, {**self.arguments, **config})
 
     @property
     def _name(self) -> str:
-        return str(getattr(self.job_function, "__name__", type(self.job_function).__name__))
+        return _name_of(self.job_function)
 
     def _check_function(self) -> None:
         """Compare the names in the space with the signature, before anything runs."""
@@ -131,17 +135,35 @@ class Tune:
             )
 
     def _check_scheduler(self) -> None:
-        if self.scheduler in ("hyperband", "pbt"):
+        if self.scheduler == "hyperband":
             raise UserError(
-                f"Tune: scheduler={self.scheduler!r} pauses trainings or lets them go on from each "
-                "other, which runs of jobs cannot; give 'asha' or 'median', or search the "
-                "estimator with TuneSearchCV"
+                "Tune: scheduler='hyperband' pauses trainings, which is not carried out for jobs; "
+                "give 'asha' or 'median', or search the estimator with TuneSearchCV"
             )
         if isinstance(self.scheduler, str) and self.max_epochs is None:
             raise UserError(
                 f"Tune: scheduler={self.scheduler!r} has to know how far a training goes; give "
                 "max_epochs"
             )
+
+
+def _made(function: Callable[..., Job], arguments: Mapping[str, Any]) -> Job:
+    """The job of a trial.
+
+    Raises:
+        UserError: the function returns something else than a `Job`.
+    """
+    made = function(**arguments)
+    if not isinstance(made, Job):
+        raise UserError(
+            f"{_name_of(function)}() returned {type(made).__name__}, not a Job; end it with "
+            "`return Job(task=...)`"
+        )
+    return made
+
+
+def _name_of(function: Callable[..., Job]) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _check_arguments(arguments: Mapping[str, Any], known: Sequence[str], name: str) -> None:

@@ -28,7 +28,7 @@ def trial(x: float, pause: float, note: str) -> Job:
     return Job(task=Slow(x, pause, note))
 
 
-def job(note: str, pause: float = 0.0) -> Job:
+def job(note: str, pause: float = 0.0, at_once: int = 1) -> Job:
     from ray import tune
 
     return Job(
@@ -40,6 +40,7 @@ def job(note: str, pause: float = 0.0) -> Job:
             scheduler="asha",
             max_epochs=9,
             num_samples=30,
+            max_concurrent_trials=at_once,
             arguments={"pause": pause, "note": note},
         ),
         seed=1,

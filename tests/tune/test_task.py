@@ -309,14 +309,14 @@ def needs(x: float, data: str) -> Job:
         ({"num_samples": 0}, "num_samples=0 must be more than 0"),
         ({"arguments": {"epoch": 1}}, "no parameter 'epoch'; did you mean 'epochs'"),
         ({"arguments": {"x": 1}}, "'x' is in space and in arguments"),
-        ({"scheduler": "pbt"}, "pauses trainings or lets them go on"),
+        ({"scheduler": "hyperband"}, "pauses trainings, which is not carried out"),
         ({"scheduler": "asha"}, "give max_epochs"),
         ({"job": needs}, r"needs\(\) needs 'data'; put it into space"),
         ({"job": 3}, "3 is no function"),
         ({"job": lambda x: Quadratic(x)}, None),
     ],
     ids=[
-        "name", "near name", "empty", "mode", "metric", "samples", "argument", "twice", "pbt",
+        "name", "near name", "empty", "mode", "metric", "samples", "argument", "twice", "hyperband",
         "epochs", "missing", "no function", "no job",
     ],
 )  # fmt: skip
