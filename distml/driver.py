@@ -19,9 +19,10 @@ from typing import Any
 
 from distml import session
 from distml.errors import DistmlError, StorageError
-from distml.foresight import observed, write_plan
+from distml.foresight import SAMPLE, observed, write_plan
 from distml.job import Result, RunContext
 from distml.logfile import LogFile, collect_log
+from distml.rehearsal import rehearsal
 from distml.runs.events import use_events
 from distml.runs.lease import Lease
 from distml.runs.paths import RunPaths
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         log = stack.enter_context(collect_log())
         # In this order: what Ray says at its end still goes into the log.
         stack.callback(log.close)
+        if options.elsewhere:
+            stack.enter_context(rehearsal())
         if options.inline:
             stack.enter_context(session.inline())
         else:
@@ -63,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             start = prepare(options, stack)
             if options.plan is not None:
-                write_plan(start, options.plan)
+                write_plan(start, options.plan, sample=options.sample)
                 return 0
             end = drive(start, log, signals, take_output=options.take_output)
         except BaseException as error:
@@ -94,6 +97,8 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--mode", choices=("max", "min"), default="max")
     parser.add_argument("--num-samples", type=int, default=10)
     parser.add_argument("--plan", metavar="FILE", help="run nothing: write what it would take")
+    parser.add_argument("--elsewhere", action="store_true", help="the plan is for another place")
+    parser.add_argument("--sample", choices=SAMPLE, default="always", help="measure for a plan")
     parser.epilog = "What follows `--` is the job's own command line."
     own = list(argv[: argv.index("--")] if "--" in argv else argv)
     return parser.parse_args(own, argparse.Namespace(arguments=argv[len(own) + 1 :]))

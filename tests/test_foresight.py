@@ -7,7 +7,8 @@ import pytest
 from distml.errors import UserError
 from distml.foresight import observed, write_plan
 from distml.job import Job, Result
-from distml.runs.plans import load_plan, plan_key
+from distml.rehearsal import rehearsal
+from distml.runs.plans import load_expectation, load_plan, plan_key, save_expectation
 from distml.runs.record import Attempt, RunRecord, RunStatus
 from distml.runs.store import RunStore
 from distml.start import Start
@@ -102,3 +103,64 @@ def test_without_a_prediction_nothing_is_watched(start):
     result = Result(metrics={})
 
     assert observed(start(Task()), lambda: result) is result
+
+
+class Looped(Task):
+    num_workers, cpus_per_worker, gpus_per_worker = 4, 2, 1
+
+
+def written(start, tmp_path, **options):
+    write_plan(start, str(tmp_path / "plan.json"), **options)
+    return json.loads((tmp_path / "plan.json").read_text())
+
+
+def test_a_stored_plan_is_taken_where_no_sample_is_needed(start, tmp_path):
+    first = written(start(Planned()), tmp_path)
+
+    again = written(start(Planned()), tmp_path, sample="needed")
+
+    assert first["used"] == {"what": "samples"}
+    assert again["used"] == {"what": "plan", "at": first["made_at"]}
+    assert again["seconds"] == first["seconds"]
+
+
+def test_a_run_of_the_same_job_is_a_better_witness(start, tmp_path):
+    made = start(Planned())
+    written(made, tmp_path)
+    write_run(made.store, "other", rows=50, seconds=20.0)
+    write_run(made.store, "same", rows=100, seconds=44.0)
+
+    plan = written(made, tmp_path, sample="never")
+
+    assert plan["used"] == {"what": "run", "run": "same"}
+    assert plan["seconds"]["value"] == 44.0
+    assert plan["rows"] == 100
+
+
+def test_without_anything_stored_samples_are_taken_or_it_is_refused(start, tmp_path):
+    with pytest.raises(UserError, match=r"nothing is known of this job .* say --measure"):
+        written(start(Planned()), tmp_path, sample="never")
+    assert written(start(Planned()), tmp_path, sample="needed")["used"] == {"what": "samples"}
+
+
+def test_elsewhere_a_task_that_cannot_be_measured_says_what_it_asks_for(start, tmp_path):
+    with rehearsal():
+        plan = written(start(Looped()), tmp_path)
+
+    assert plan["workers"] == {"num_workers": 4, "cpus_per_worker": 2, "gpus_per_worker": 1}
+    assert plan["seconds"] is None
+    assert plan["used"] == {"what": "nothing", "task": "Looped"}
+    assert load_plan(start(Looped()).store.storage, plan["key"]) is None
+
+
+def test_what_is_expected_of_a_place_is_kept_apart(start):
+    storage = start(Task()).store.storage
+    there = {"seconds": {"value": 5}, "cost": None}
+
+    save_expectation(storage, "key", "cluster:http://x:1", there)
+
+    assert load_expectation(storage, "key", "cluster:http://x:1") == {
+        "place": "cluster:http://x:1", **there,
+    }  # fmt: skip
+    assert load_expectation(storage, "key", "local") is None
+    assert load_plan(storage, "key") is None

@@ -131,7 +131,7 @@ def plan_from_run(record: RunRecord, events: Iterable[Event]) -> dict[str, Any]:
         "stages": [sum(stage.values()) for stage in _stages(reading.fits)],
         "left": [dict(stage) for stage in _stages(reading.fits)],
         "workers": record.details.get("workers"),
-        "workers_measured": True,
+        "workers_measured": record.launcher != "debug",  # which trains without them
         "phases": phases,
         "start_seconds": _span(reading.start_s),
         "seconds": _span(record.seconds or 0.0),

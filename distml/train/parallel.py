@@ -15,6 +15,7 @@ from torch import distributed as dist
 from torch import nn
 
 from distml.errors import UserError
+from distml.rehearsal import is_rehearsal
 from distml.train.exchange import Exchange, mean_gradients
 from distml.train.momenta import begin_with_momenta, check_kind, load_momenta, momenta
 
@@ -48,6 +49,8 @@ def choose_device(gpus: float | None) -> torch.device:
     if not gpus:
         return torch.device("cpu")
     if not torch.cuda.is_available():
+        if is_rehearsal():
+            return torch.device("cpu")
         raise UserError(f"gpus_per_worker={gpus:g}: torch sees no GPU here; use 0, or another node")
     return torch.device("cuda", torch.cuda.current_device())
 
