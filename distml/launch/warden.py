@@ -37,6 +37,7 @@ MARK = "DISTML_CLUSTER"
 _CONFIG = "~/ray_bootstrap_config.yaml"
 _KEY = "~/ray_bootstrap_key.pem"
 _GONE_S = 600.0
+_SETTLE_S = 2.0
 _SSH = (
     "ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "StrictHostKeyChecking=no",
     "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
@@ -237,13 +238,13 @@ def _terminate_all(config: Mapping[str, Any], plan: Plan) -> None:
     while time.monotonic() < give_up:
         try:
             left = machines(config)
-            workers = [one.machine_id for one in left if not one.is_head]
-            terminate(config, workers or [one.machine_id for one in left])
             if not left:
                 return
+            workers = [one.machine_id for one in left if not one.is_head]
+            terminate(config, workers or [one.machine_id for one in left])
         except (DistmlError, OSError) as error:
             _say(f"not ended yet: {error}")
-        time.sleep(2)
+        time.sleep(_SETTLE_S)
     if plan.last_resort:
         _say(f"the provider does not end this machine: {plan.last_resort}")
         subprocess.run(["bash", "-c", plan.last_resort], check=False)
