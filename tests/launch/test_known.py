@@ -42,5 +42,5 @@ def test_damaged_note_is_named(folder):
     remember(cluster("one"))
     (folder / "one.json").write_text("{")
 
-    with pytest.raises(UserError, match="one.json was changed or cut short"):
+    with pytest.raises(UserError, match=r"one\.json was changed or cut short"):
         known_clusters()
