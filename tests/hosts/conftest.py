@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.hosts.namespaces import why_not
+from tests.hosts.onprem import OnPremises
 from tests.hosts.world import World
 
 
@@ -16,3 +17,14 @@ def world() -> Iterator[World]:
         pytest.skip(reason)
     with World() as world:
         yield world
+
+
+@pytest.fixture(scope="module")
+def cluster(world: World) -> Iterator[OnPremises]:
+    """Three hosts that `ray up` has made a cluster, for the tests of one module in their order."""
+    cluster = OnPremises(world)
+    try:
+        cluster.up()
+        yield cluster
+    finally:
+        cluster.end()
