@@ -19,14 +19,16 @@ import click
 
 from distml.errors import DistmlError, UserError
 from distml.launch.handle import JobHandle
-from distml.launch.launcher import LaunchRequest, launcher
+from distml.launch.launcher import LaunchLimits, LaunchRequest, launcher
 from distml.runs.record import new_run_id
 from distml.runs.store import RunStore
+from distml.runs.submissions import load_submission
 from distml.runs.trials import with_trials
 from distml.terminal import job_help, record_text, runs_text
 from distml.verbs.follow import INTERRUPTED, fail, see_through, width
 from distml.verbs.options import (
     detach_option,
+    limit_options,
     on_option,
     run_argument,
     run_id_option,
@@ -41,12 +43,14 @@ _VERBS: dict[str, str] = {
     "init": "init",
     "doctor": "doctor",
     "plan": "plan",
+    "verify": "verify",
     "report": "report",
     "compare": "compare",
     "reproduce": "reproduce",
     "retrain": "retrain",
     "predict": "predict",
     "evaluate": "evaluate",
+    "cluster": "cluster",
 }
 """Name of a command → its module in `distml.verbs`, in the order of `--help`."""
 
@@ -118,7 +122,9 @@ def cli(ctx: click.Context) -> None:
 @storage_option
 @run_id_option
 @detach_option
+@limit_options
 @search_options
+@click.option("--dry-run", is_flag=True, help="Submit nothing: print what would be.")
 @click.option("--help", "ask", is_flag=True, help="Show this, and the job's parameters.")
 @click.pass_context
 def run_command(
@@ -129,6 +135,10 @@ def run_command(
     storage: str,
     run_id: str | None,
     detach: bool,
+    max_hours: float | None,
+    max_cost: float | None,
+    down: bool | None,
+    dry_run: bool,
     ask: bool,
     **search: Any,
 ) -> int:
@@ -149,7 +159,11 @@ def run_command(
         options=search_arguments(**search),
         arguments=line[1:],
         detach=detach,
+        limits=LaunchLimits(max_hours=max_hours, max_cost=max_cost, down=down),
     )
+    if dry_run:
+        click.echo(launcher(on).plan(request))
+        return 0
     return see_through(launcher(on), request)
 
 
@@ -186,10 +200,11 @@ def logs_command(run: str, follow: bool, storage: str) -> None:
 
 @cli.command("resume")
 @run_argument
-@click.option("--on", metavar="LAUNCHER", help="Where to run; where it ran before otherwise.")
+@click.option("--on", metavar="PLACE", help="Where to run; where it ran before otherwise.")
 @storage_option
 @detach_option
-def resume_command(run: str, on: str | None, storage: str, detach: bool) -> int:
+@limit_options
+def resume_command(run: str, on: str | None, storage: str, detach: bool, **limits: Any) -> int:
     """Go on with a run that was stopped or failed: only what is missing is done."""
     # Only here: it reads what runs leave behind.
     from distml.verbs.verdict import is_due, say_verdict
@@ -197,7 +212,9 @@ def resume_command(run: str, on: str | None, storage: str, detach: bool) -> int:
     store = RunStore(storage)
     record = store.load(run)
     if not is_due(record):
-        request = LaunchRequest(storage=storage, run_id=record.run_id, detach=detach)
+        request = LaunchRequest(
+            storage=storage, run_id=record.run_id, detach=detach, limits=LaunchLimits(**limits)
+        )
         code = see_through(launcher(on or record.launcher), request)
         if code or detach:
             return code
@@ -215,7 +232,14 @@ def stop_command(run: str, storage: str) -> None:
 
 
 def _attached(run: str, storage: str) -> JobHandle:
-    record = RunStore(storage).load(run)
+    store = RunStore(storage)
+    try:
+        record = store.load(run)
+    except UserError:
+        # One that waits to begin has no record yet.
+        if (waiting := load_submission(store.storage, run)) is None:
+            raise
+        return launcher(waiting.launcher).attach(storage, waiting.run_id)
     return launcher(record.launcher).attach(storage, record.run_id)
 
 

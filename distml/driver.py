@@ -22,11 +22,13 @@ from distml.errors import DistmlError, StorageError
 from distml.foresight import SAMPLE, observed, write_plan
 from distml.job import Result, RunContext
 from distml.logfile import LogFile, collect_log
+from distml.preflight import check_nodes
 from distml.rehearsal import rehearsal
 from distml.runs.events import use_events
 from distml.runs.lease import Lease
 from distml.runs.paths import RunPaths
 from distml.runs.record import RunStatus
+from distml.runs.store import RunStore
 from distml.runs.units import use_units
 from distml.signals import Signals, Stopped
 from distml.start import Start, prepare
@@ -64,7 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             stack.callback(session.disconnect)
         try:
-            start = prepare(options, stack)
+            if options.begun and _go_on(options) is RunStatus.SUCCEEDED:
+                return 0
+            submission = check_nodes(options.storage, options.run_id) if options.submitted else None
+            start = prepare(options, stack, submission)
             if options.plan is not None:
                 write_plan(start, options.plan, sample=options.sample)
                 return 0
@@ -87,6 +92,8 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--launcher", required=True, help="who starts this, for the record")
     parser.add_argument("--inline", action="store_true", help="fit in this process, without Ray")
     parser.add_argument("--take-output", action="store_true", help="send output to the run's log")
+    parser.add_argument("--submitted", action="store_true", help="ask the cluster's nodes first")
+    parser.add_argument("--begun", action="store_true", help="resume the run if it is there")
     parser.add_argument("--fresh", action="store_true", help="use no fits of other runs")
     parser.add_argument(
         "--against", type=float, metavar="MARGIN", help="be better than the model of RUN by that"
@@ -102,6 +109,15 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.epilog = "What follows `--` is the job's own command line."
     own = list(argv[: argv.index("--")] if "--" in argv else argv)
     return parser.parse_args(own, argparse.Namespace(arguments=argv[len(own) + 1 :]))
+
+
+def _go_on(options: argparse.Namespace) -> RunStatus | None:
+    """Turn the start of a run that exists into a resume; its status."""
+    store = RunStore(options.storage)
+    if store.storage.stat(RunPaths(options.run_id).record) is None:
+        return None
+    options.resume, options.job_file, options.again = True, None, None
+    return store.load(options.run_id).status
 
 
 def drive(

@@ -23,6 +23,7 @@ from distml.runs.plans import load_plan, plan_key
 from distml.runs.provenance import host_facts, new_record
 from distml.runs.record import RunRecord, RunStatus
 from distml.runs.store import RunStore
+from distml.runs.submissions import Submission
 from distml.runs.units import UnitStore
 from distml.searchline import SearchLine
 
@@ -48,12 +49,17 @@ class Start:
     """What its record's details say besides what the task does: its parent, what was predicted."""
 
 
-def prepare(options: argparse.Namespace, stack: contextlib.ExitStack) -> Start:
+def prepare(
+    options: argparse.Namespace,
+    stack: contextlib.ExitStack,
+    submission: Submission | None = None,
+) -> Start:
     """Find out everything that can be found out before a run exists.
 
     Args:
         options: The driver's command line.
         stack: Keeps what the run needs until it has ended.
+        submission: How the run was handed over, if it was.
 
     Raises:
         UserError: the job file, its parameters, its data or its resources are wrong.
@@ -64,14 +70,22 @@ def prepare(options: argparse.Namespace, stack: contextlib.ExitStack) -> Start:
     else:
         loaded = jobfile.load(options.job_file, more=_search(options))
         values = loaded.bind(options.arguments)
-        record = _new(options, loaded, str(loaded.path.absolute()), loaded.to_json(values))
-    stack.enter_context(_importable_by_workers(Path(record.job_file).parent))
+        # In a tree that was sent, the folder's whole name says nothing later.
+        path = options.job_file if submission else str(loaded.path.absolute())
+        record = _new(options, loaded, path, loaded.to_json(values))
+        record = replace(record, details={"fresh": True} if options.fresh else {})
+    if submission is not None and not options.resume:
+        record = replace(record, git=submission.details.get("git"))
+    stack.enter_context(_importable_by_workers(_folder_of(record.job_file)))
     job = loaded.build(loaded.bind(record.parameters))
-    # A Ray that is joined has other machines.
-    if not os.environ.get("RAY_ADDRESS") and not is_rehearsal():
+    # A Ray that is joined has other machines, and one that grows has not all of them yet.
+    if submission is not None and "has" in submission.details:
+        check_fits(job.resources, submission.details["has"], "the cluster")
+    elif not os.environ.get("RAY_ADDRESS") and not is_rehearsal():
         check_fits(job.resources, host_facts())
     parent = record.details.get("parent", {})
     notes = dict(_notes(store, record, loaded.source, parent))
+    is_fresh = parent.get("fresh") or record.details.get("fresh")
     return Start(
         store=store,
         record=replace(record, seed=job.seed, resources=asdict(job.resources), details=notes),
@@ -79,7 +93,7 @@ def prepare(options: argparse.Namespace, stack: contextlib.ExitStack) -> Start:
         job=job,
         is_new=not options.resume,
         former=_former(store, parent),
-        units=UnitStore(store.paths(record.run_id).units) if parent.get("fresh") else None,
+        units=UnitStore(store.paths(record.run_id).units) if is_fresh else None,
         notes=notes,
     )
 
@@ -100,7 +114,7 @@ def _from_run(
     if options.resume and record.status is RunStatus.SUCCEEDED:
         raise UserError(f"run {record.run_id} has succeeded: nothing to resume; start a new run")
     copy = stack.enter_context(_copy_of_job(store, record))
-    loaded = jobfile.load(copy, folder=Path(record.job_file).parent)
+    loaded = jobfile.load(copy, folder=_folder_of(record.job_file))
     if options.resume:
         return replace(record, launcher=options.launcher), loaded
     parameters = loaded.to_json(loaded.rebind(record.parameters, options.arguments))
@@ -133,6 +147,15 @@ def _parent(options: argparse.Namespace, origin: RunRecord) -> dict[str, Any]:
     }
 
 
+def _folder_of(job_file: str) -> Path:
+    """Where the modules beside a job file are; in another machine's tree, by the same ending."""
+    path = Path(job_file)
+    endings = (Path(*path.parts[start:]) for start in range(path.is_absolute(), len(path.parts)))
+    if not path.is_file():
+        path = next((ending for ending in endings if ending.is_file()), path)
+    return path.absolute().parent
+
+
 def _former(store: RunStore, parent: Mapping[str, Any]) -> Former | None:
     run_id = parent.get("former")
     if run_id is None:
@@ -145,6 +168,8 @@ def _notes(
 ) -> Iterator[tuple[str, Any]]:
     if parent:
         yield "parent", dict(parent)
+    if record.details.get("fresh"):
+        yield "fresh", True
     plan = load_plan(store.storage, plan_key(source, record.parameters))
     if plan is not None:
         peak = plan["memory"]["peak_bytes"]

@@ -15,11 +15,13 @@ TINY = Path(__file__).parent / "launch" / "tiny.py"
 
 SURFACE = {
     "run": {"--on", "--storage", "--run-id", "--detach", "--help"}
-    | {"--search", "--metric", "--mode", "--num-samples"},
+    | {"--search", "--metric", "--mode", "--num-samples"}
+    | {"--max-hours", "--max-cost", "--down", "--no-down", "--dry-run"},
     "list": {"--storage", "--help"},
     "show": {"RUN", "--sort", "--storage", "--help"},
     "logs": {"RUN", "-f", "--follow", "--storage", "--help"},
-    "resume": {"RUN", "--on", "--storage", "--detach", "--help"},
+    "resume": {"RUN", "--on", "--storage", "--detach", "--help"}
+    | {"--max-hours", "--max-cost", "--down", "--no-down"},
     "stop": {"RUN", "--storage", "--help"},
     "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
     "doctor": {"--storage", "--help"},
@@ -129,7 +131,7 @@ def test_the_storage_may_come_from_the_environment(here, monkeypatch):
         (["run"], "which job? say distml run JOBFILE, such as distml run jobs/x.py"),
         (["run", "--rows", "7", "tiny.py"], "the job file comes before its parameters"),
         (["run", "tiny.py", "--on", "locl"], "unknown launcher 'locl': did you mean local?"),
-        (["run", "tiny.py", "--on", "cluster"], "unknown launcher 'cluster': there are debug, loc"),
+        (["run", "tiny.py", "--on", "cluster"], "which cluster? say --on cluster:http://HOST:8265"),
         (["run", "tiny.py", "--on", "debug", "--detach"], "cannot be detached; use --on local"),
         (["run", "tiny.py", "--on", "debug", "--row", "5"], "did you mean --rows?"),
         (["run", "tiny.py", "--on", "debug", "--detatch"], "did you mean --detach?"),
@@ -207,7 +209,7 @@ def test_help_on_a_job_shows_its_parameters(here, capfd):
     assert main(["run", "tiny.py", "--help"]) == 0
 
     output = capfd.readouterr().out
-    assert "--on LAUNCHER" in output
+    assert "--on PLACE" in output
     assert "A tiny job that fits nothing" in output
     assert "  --rows  an integer, default 10\n      How many rows." in output
 
