@@ -6,9 +6,11 @@ own process (`with inline():`), and a Ray worker, where asking for further worke
 ever on CPUs that its own caller holds.
 """
 
+import json
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +20,21 @@ from typing import Any
 
 from distml.errors import UserError
 
-__all__ = ["Limits", "connect", "disconnect", "inline", "is_inline", "limited", "limits"]
+__all__ = [
+    "MAY_START",
+    "Limits",
+    "connect",
+    "disconnect",
+    "inline",
+    "is_inline",
+    "limited",
+    "limits",
+    "nodes",
+    "resources",
+]
+
+MAY_START = "DISTML_MAY_START"
+"""Environment variable of drivers on a cluster that grows: the workers it may start, as JSON."""
 
 # Ray reads these when it is imported. A token is asked for because Ray's ports listen on all
 # interfaces.
@@ -90,6 +106,29 @@ def disconnect() -> None:
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         ray.shutdown()
+
+
+def nodes() -> list[dict[str, float]]:
+    """The resources of each node that Ray has, and of those that it may yet start.
+
+    A cluster that grows has few nodes when a run begins: whoever asked for no more than those can
+    do would never make it grow.
+    """
+    import ray
+
+    alive: list[dict[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    workers = sum("node:__internal_head__" not in node for node in alive)
+    least = min((node.get("memory", 0.0) for node in alive), default=0.0)
+    told: list[dict[str, float]] = json.loads(os.environ.get(MAY_START, "[]"))
+    return [*alive, *({"memory": least, **node} for node in told[workers:])]
+
+
+def resources() -> dict[str, float]:
+    """The same of all nodes together."""
+    total = Counter[str]()
+    for node in nodes():
+        total.update(node)  # type: ignore[arg-type]
+    return dict(total)
 
 
 @contextmanager

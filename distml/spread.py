@@ -98,7 +98,7 @@ def _over_ray(
     session.connect()
     import ray
 
-    most, cpus = _room(ray, work, len(pieces))
+    most, cpus = _room(work, len(pieces))
     remote = ray.remote(attempt).options(num_cpus=cpus, max_retries=_RETRIES)
     shared, waiting = ray.put(work.shared), deque(pieces)
     running: dict[Any, Any] = {}
@@ -117,9 +117,9 @@ def _over_ray(
             ray.cancel(reference, force=True)
 
 
-def _room(ray: Any, work: Work, num_pieces: int) -> tuple[int, int]:
+def _room(work: Work, num_pieces: int) -> tuple[int, int]:
     """How many pieces run at once, and the CPUs of each."""
-    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    nodes = [node.get("CPU", 0) for node in session.nodes()]
     num_cpus = max(1, int(min(sum(nodes), session.limits().num_cpus or math.inf)))
     cpus = max(1, int(min(num_cpus // num_pieces, max(nodes), work.most_cpus)))
     return num_cpus // cpus, cpus

@@ -132,7 +132,7 @@ class RayExecutor:
         self._done: deque[tuple[Any, Outcome]] = deque()
         # Each value holds the array too, so that its id is not given to another object meanwhile.
         self._shared: dict[tuple[int, str], tuple[Any, Any]] = {}
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        nodes = session.nodes()
         limits = session.limits()
         cpus, memory = ([node.get(kind, 0) for node in nodes] for kind in ("CPU", "memory"))
         self.num_cpus = max(1, int(min(sum(cpus), limits.num_cpus or math.inf)))

@@ -15,7 +15,7 @@ from distml.launch.cluster import ClusterHandle
 from distml.launch.handle import JobHandle
 from distml.launch.jobs_api import JobsApi
 from distml.launch.launcher import LaunchPlan, LaunchRequest
-from distml.launch.ray_job import hand_over, plan_job
+from distml.launch.ray_job import MAY_START, hand_over, may_start, plan_job
 from distml.launch.take_down import take_down
 from distml.launch.warden import MARK
 from distml.runs.submissions import load_submission
@@ -53,7 +53,7 @@ class CloudLauncher:
             self._place,
             f"the dashboard of cluster {cluster.name}, by SSH",
             request,
-            environment={MARK: cluster.name},
+            environment={MARK: cluster.name, MAY_START: may_start(cluster.file.shape)},
         )
         submission = {**(plan.submission or {}), "cluster": _described(cluster, request)}
         return replace(plan, submission=submission)

@@ -4,6 +4,7 @@ One decision: the job's id is the run's name, so a lost reply starts nothing twi
 working tree is the job's own working directory.
 """
 
+import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping
@@ -13,15 +14,21 @@ from typing import Any
 from distml.errors import UserError
 from distml.launch.jobs_api import JobsApi
 from distml.launch.launcher import LaunchPlan, LaunchRequest
+from distml.launch.nodes import ClusterShape
 from distml.launch.remote import note, ship
 from distml.runs.store import RunStore
 from distml.runs.submissions import load_submission
 
-__all__ = ["STOP_WAIT_S", "hand_over", "plan_job"]
+__all__ = ["MAY_START", "STOP_WAIT_S", "hand_over", "may_start", "plan_job"]
+
+MAY_START = "DISTML_MAY_START"
+"""Environment variable by which a driver knows what its cluster may yet start; see `session`."""
 
 STOP_WAIT_S = 40
 """Ray kills a job three seconds after it is asked to stop; a driver may have to save its work."""
 
+# The rest is Ray's object store and the system's.
+_TASKS_SHARE = 0.65
 _TAKEN = ("submission_id", "entrypoint", "runtime_env", "metadata")
 
 
@@ -64,6 +71,23 @@ def plan_job(
             "metadata": {"distml_run": request.run_id, "distml_storage": request.storage},
         },
     )
+
+
+def may_start(shape: ClusterShape) -> str:
+    """The workers that a cluster may have at once, as `MAY_START` has them: a list of resources.
+
+    Where not all kinds fit into its `max_workers`, those without GPUs count first, and of these the
+    first that its file names.
+    """
+    kinds = sorted((t for t in shape.node_types if not t.is_head), key=lambda t: t.num_gpus > 0)
+    workers: list[dict[str, float]] = []
+    for kind in kinds:
+        has = {"CPU": kind.num_cpus, "GPU": kind.num_gpus, **kind.resources}
+        if kind.memory_bytes is not None:
+            has["memory"] = kind.memory_bytes * _TASKS_SHARE
+        told = {name: float(amount) for name, amount in has.items() if amount}
+        workers += [told] * min(kind.max_count, shape.max_workers - len(workers))
+    return json.dumps(workers)
 
 
 def hand_over(

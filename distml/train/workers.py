@@ -75,7 +75,7 @@ def run_on_workers(
     """
     session.connect()
     ray: Any = importlib.import_module("ray")
-    setup.workers.check_within(ray.cluster_resources())
+    setup.workers.check_within(session.resources())
     # Beside the driver: any other node may go away while training goes on.
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     mailbox = ray.remote(num_cpus=0, label_selector=here)(Mailbox).remote()

@@ -22,10 +22,7 @@ def num_cpus(search: Any) -> int:
     if session.is_inline():
         return 1
     session.connect()
-    import ray
-
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    total = int(resources.get("CPU", 1))
+    total = int(session.resources().get("CPU", 1))
     total = max(1, min(total, session.limits().num_cpus or total))
     return int(min(total, max_cpus(search, total)))
 

@@ -290,10 +290,7 @@ def _num_cpus() -> int:
     if allowed is not None or "RAY_ADDRESS" not in os.environ:
         return allowed or os.cpu_count() or 1
     session.connect()
-    import ray
-
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return int(resources.get("CPU", 1))
+    return int(session.resources().get("CPU", 1))
 
 
 def _silent(kind: str, **fields: Any) -> None:
