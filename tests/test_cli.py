@@ -26,6 +26,7 @@ SURFACE = {
     "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
     "doctor": {"--storage", "--help"},
     "plan": {"--storage", "--json", "--help"} | {"--search", "--metric", "--mode", "--num-samples"},
+    "verify": {"--on", "--storage", "--help"},
     "report": {"RUN [RUN]", "--out", "--open", "--storage", "--help"},
     "compare": {"A", "B", "--json", "--storage", "--help"},
     "reproduce": {"RUN", "--on", "--storage", "--help"},
