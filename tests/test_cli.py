@@ -25,7 +25,8 @@ SURFACE = {
     "stop": {"RUN", "--storage", "--help"},
     "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
     "doctor": {"--storage", "--help"},
-    "plan": {"--storage", "--json", "--help"} | {"--search", "--metric", "--mode", "--num-samples"},
+    "plan": {"--storage", "--json", "--help", "--on", "--deadline", "--budget", "--measure"}
+    | {"--search", "--metric", "--mode", "--num-samples"},
     "verify": {"--on", "--storage", "--help"},
     "report": {"RUN [RUN]", "--out", "--open", "--storage", "--help"},
     "compare": {"A", "B", "--json", "--storage", "--help"},

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from distml.launch.nodes import ClusterShape, NodeType
 from distml.launch.simulate import Machine, room
 from distml.launch.starts import Starts
-from distml.launch.work import Bound, UnitKind, Work
+from distml.launch.work import Bound, Span, UnitKind, Work
 
 __all__ = [
     "USABLE_SHARE",
@@ -20,6 +20,7 @@ __all__ = [
     "base_counts",
     "fleets",
     "largest_counts",
+    "needed_bytes",
     "num_room",
     "usable_bytes",
 ]
@@ -121,6 +122,24 @@ def num_room(
     return room(kind.num_cpus, kind.num_gpus, free, unit.load(bound, 1))
 
 
+def needed_bytes(kind: NodeType, work: Work) -> Span:
+    """Memory that a machine is expected to need at its peak: Ray's, the data's, its units'."""
+    alone = kind.is_head and kind.max_count <= 1
+    taken = Span(*[float(_HEAD_SERVERS_BYTES if alone else _SERVERS_BYTES)] * 3)
+    if alone and work.driver_bytes is not None:
+        taken = taken.plus(work.driver_bytes)
+    units = []
+    for unit in work.asked:
+        num = num_room(kind, unit, work, is_head=alone)
+        num = min(num, unit.num_workers * max(s.get(unit.name, 0) for s in work.stages))
+        if num and unit.memory is not None:
+            units.append(unit.memory.times(num))
+    if not units:
+        return taken
+    largest = max(units, key=lambda each: each.value)
+    return taken.plus(work.matrix_bytes).plus(largest)
+
+
 def fleets(work: Work, shape: ClusterShape) -> Iterator[Fleet]:
     """All fleets that can run a job, the smallest of each kind first.
 
@@ -135,7 +154,8 @@ def fleets(work: Work, shape: ClusterShape) -> Iterator[Fleet]:
         most = 0 if kind is None else largest_counts(shape, kind) - base[kind.name]
         for num in range(0 if kind is None else 1, most + 1):
             counts = _with_companions(work, shape, kind, num)
-            if counts is None:
+            # With others beside it, what is always there is among the fleets of those others.
+            if counts is None or (kind is None and counts != base):
                 continue
             key = tuple(counts[each.name] for each in shape.node_types)
             if key not in seen:

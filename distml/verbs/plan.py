@@ -1,7 +1,8 @@
 """`distml plan`: what a job would take, before it runs.
 
 One decision: the plan is made by the driver, which alone runs job files; this command reads what it
-wrote. A job that cannot run is refused there, in one line, with exit code 2.
+wrote. A job that cannot run is refused there, in one line, with exit code 2. With `--on`, what the
+driver wrote is laid out over the machines of that place, and nothing there is started.
 """
 
 import json
@@ -15,9 +16,16 @@ from typing import Any
 import click
 
 from distml.errors import UserError
+from distml.launch.shapes import shape_of
+from distml.machine import num_gpus
+from distml.runs.plans import save_expectation
+from distml.runs.store import RunStore
+from distml.runs.strict_json import dumps
 from distml.terminal import block, duration, table
 from distml.verbs.follow import width
 from distml.verbs.options import search_arguments, search_options, storage_option
+from distml.verbs.plan_place import check_limits, expectation_of, place_plan
+from distml.verbs.plan_text import place_text
 
 __all__ = ["command", "plan_text"]
 
@@ -33,23 +41,49 @@ _LEAST_CPU_SHARE = 0.75
 @click.argument("line", nargs=-1, type=click.UNPROCESSED, metavar="")
 @storage_option
 @search_options
+@click.option("--on", metavar="LAUNCHER", help="Plan for a place: cloud:cluster/aws.yaml, …")
+@click.option("--deadline", metavar="TIME", help="Choose the cheapest machines for it: 2h, 90m.")
+@click.option("--budget", type=float, metavar="USD", help="Choose the fastest machines for it.")
+@click.option(
+    "--measure/--no-measure",
+    default=None,
+    help="Run samples, or take what is stored of the job; with --on, samples only if nothing is.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def command(line: tuple[str, ...], storage: str, as_json: bool, **search: Any) -> int:
-    """Say what a job would take: fits, memory, time.
+def command(
+    line: tuple[str, ...],
+    storage: str,
+    on: str | None,
+    deadline: str | None,
+    budget: float | None,
+    measure: bool | None,
+    as_json: bool,
+    **search: Any,
+) -> int:
+    """Say what a job would take: fits, memory, time; with --on, on which machines, and the price.
 
     Runs it on a few small samples of its rows, for about half a minute. Its next run says what was
     predicted beside what it took.
     """
     if not line or line[0].startswith("-"):
         raise UserError("which job? say distml plan JOBFILE, such as distml plan jobs/x.py")
+    check_limits(on, deadline, budget)
+    shape = None if on is None else shape_of(on, num_gpus=num_gpus())
+    sample = {None: "always" if on is None else "needed", True: "always", False: "never"}[measure]
+    options = ("--sample", sample, *(("--elsewhere",) if on else ()), *search_arguments(**search))
     with tempfile.TemporaryDirectory(prefix="distml-plan-") as folder:
         path = Path(folder, "plan.json")
-        driver = _driver(line, storage, path, search_arguments(**search))
-        code = subprocess.run(driver, stdout=sys.stderr).returncode
+        code = subprocess.run(_driver(line, storage, path, options), stdout=sys.stderr).returncode
         if code:
             return code if code > 0 else 128 - code
-        text = path.read_text(encoding="utf-8")
-    click.echo(text if as_json else plan_text(json.loads(text), width()))
+        plan = json.loads(path.read_text(encoding="utf-8"))
+    if on is None or shape is None:
+        click.echo(dumps(plan) if as_json else plan_text(plan, width()))
+        return 0
+    place = place_plan(plan, on, shape, deadline=deadline, budget=budget)
+    if place["chosen"]["seconds"] is not None:
+        save_expectation(RunStore(storage).storage, plan["key"], on, expectation_of(place))
+    click.echo(dumps({**plan, "place": place}) if as_json else place_text(plan, place, width()))
     return 0
 
 
@@ -69,7 +103,7 @@ def plan_text(plan: Mapping[str, Any], columns: int) -> str:
     return "\n\n".join(sections)
 
 
-def _driver(line: tuple[str, ...], storage: str, path: Path, search: tuple[str, ...]) -> list[str]:
+def _driver(line: tuple[str, ...], storage: str, path: Path, options: tuple[str, ...]) -> list[str]:
     place = ["--storage", storage, "--run-id", "plan", "--launcher", "plan", "--inline"]
     rest = ["--", *line[1:]] if line[1:] else []
     return [
@@ -80,7 +114,7 @@ def _driver(line: tuple[str, ...], storage: str, path: Path, search: tuple[str, 
         *place,
         "--plan",
         str(path),
-        *search,
+        *options,
         *rest,
     ]
 
