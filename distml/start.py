@@ -19,7 +19,7 @@ from distml.job import Former, Job
 from distml.jobfile import JobFile
 from distml.machine import check_fits
 from distml.rehearsal import is_rehearsal
-from distml.runs.plans import load_plan, plan_key
+from distml.runs.plans import load_expectation, load_plan, plan_key
 from distml.runs.provenance import host_facts, new_record
 from distml.runs.record import RunRecord, RunStatus
 from distml.runs.store import RunStore
@@ -84,7 +84,7 @@ def prepare(
     elif not os.environ.get("RAY_ADDRESS") and not is_rehearsal():
         check_fits(job.resources, host_facts())
     parent = record.details.get("parent", {})
-    notes = dict(_notes(store, record, loaded.source, parent))
+    notes = dict(_notes(store, record, loaded.source, parent, is_elsewhere=submission is not None))
     is_fresh = parent.get("fresh") or record.details.get("fresh")
     return Start(
         store=store,
@@ -164,14 +164,23 @@ def _former(store: RunStore, parent: Mapping[str, Any]) -> Former | None:
 
 
 def _notes(
-    store: RunStore, record: RunRecord, source: str, parent: Mapping[str, Any]
+    store: RunStore,
+    record: RunRecord,
+    source: str,
+    parent: Mapping[str, Any],
+    *,
+    is_elsewhere: bool,
 ) -> Iterator[tuple[str, Any]]:
     if parent:
         yield "parent", dict(parent)
     if record.details.get("fresh"):
         yield "fresh", True
-    plan = load_plan(store.storage, plan_key(source, record.parameters))
-    if plan is not None:
+    key = plan_key(source, record.parameters)
+    there = load_expectation(store.storage, key, record.launcher)
+    plan = None if there or is_elsewhere else load_plan(store.storage, key)
+    if there is not None:
+        yield "predicted", there
+    elif plan is not None:
         peak = plan["memory"]["peak_bytes"]
         yield "predicted", {"seconds": plan["seconds"], "peak_bytes": peak}
 

@@ -21,6 +21,7 @@ LAYERS: dict[str, set[str]] = {
     "machine": {"errors", "job"},
     "signals": set(),
     "rehearsal": set(),
+    "meter": set(),
     "jobfile": {"errors", "job", "parameters"},
     "data": {"errors"},
     "runs": {"errors", "job"},
@@ -38,8 +39,9 @@ LAYERS: dict[str, set[str]] = {
     "predict": {"data", "errors", "job", "runs", "spread"},
     "searchline": {"errors"},
     "preflight": {"errors", "runs", "session"},
+    "workerlog": {"runs"},
     "start": {"errors", "job", "jobfile", "machine", "rehearsal", "runs", "searchline"},
-    "foresight": {"errors", "job", "machine", "rehearsal", "runs", "spread", "start"},
+    "foresight": {"errors", "job", "machine", "meter", "rehearsal", "runs", "spread", "start"},
     "driver": {
         "errors",
         "foresight",
@@ -52,6 +54,7 @@ LAYERS: dict[str, set[str]] = {
         "session",
         "signals",
         "start",
+        "workerlog",
     },
     "interactive": {
         "driver",

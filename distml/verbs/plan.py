@@ -81,7 +81,8 @@ def command(
         click.echo(dumps(plan) if as_json else plan_text(plan, width()))
         return 0
     place = place_plan(plan, on, shape, deadline=deadline, budget=budget)
-    if place["chosen"]["seconds"] is not None:
+    # Of this machine the plan itself is kept.
+    if place["chosen"]["seconds"] is not None and place["provider"] != "here":
         save_expectation(RunStore(storage).storage, plan["key"], on, expectation_of(place))
     click.echo(dumps({**plan, "place": place}) if as_json else place_text(plan, place, width()))
     return 0

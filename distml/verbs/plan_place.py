@@ -7,6 +7,7 @@ what they read and what scripts read cannot differ.
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from distml.errors import UserError
@@ -22,7 +23,7 @@ from distml.launch.fleet import needed_bytes, num_room
 from distml.launch.nodes import ClusterShape, NodeType
 from distml.launch.shapes import offers
 from distml.launch.starts import Starts, starts_of
-from distml.launch.work import UnitKind, Work
+from distml.launch.work import Span, UnitKind, Work
 
 __all__ = ["check_limits", "expectation_of", "place_plan", "seconds_of"]
 
@@ -104,6 +105,7 @@ def place_plan(
         "fleets": [each.as_json() for each in _shown(found, [usual, chosen])],
         "expected": usual.as_json(),
         "chosen": chosen.as_json(),
+        "run": _of_run(chosen).as_json(),
         "machines_text": machines_text(chosen.fleet),
         "limit": _limit(chosen, usual),
         "starts": _starts(starts),
@@ -113,12 +115,13 @@ def place_plan(
 
 def expectation_of(place: Mapping[str, Any]) -> dict[str, Any]:
     """What the run there will be held against."""
-    chosen = place["chosen"]
+    run, names = place["run"], ("cpus", "gpus", "is_head", "price_per_hour")
     return {
-        "seconds": chosen["seconds"],
-        "cost": chosen["cost"],
-        "machines": chosen["machines"],
+        "seconds": run["seconds"],
+        "cost": run["cost"],
+        "machines": run["machines"],
         "peak_bytes": place["driver_bytes"],
+        "kinds": {each["name"]: {n: each[n] for n in names} for each in place["machines"]},
     }
 
 
@@ -132,6 +135,12 @@ def _chosen(
             return fastest
         found = [each for each in found if each.value_cost <= budget]
     return None if deadline is None else cheapest_within(found, seconds_of(deadline))
+
+
+def _of_run(chosen: Expectation) -> Expectation:
+    """The same from when the head is there: what a driver can measure."""
+    starts = replace(chosen.starts, head_s=Span(0.0, 0.0, 0.0), down_s=0.0)
+    return replace(chosen, starts=starts)
 
 
 def _shown(found: Sequence[Expectation], always: Sequence[Expectation]) -> list[Expectation]:

@@ -120,11 +120,18 @@ def test_on_a_narrow_terminal_all_figures_are_there():
 
 
 def test_what_the_run_will_be_held_against():
-    kept = expectation_of(place_plan(STACK, "x", CLUSTER, deadline="1h"))
+    place = place_plan(STACK, "x", CLUSTER, deadline="1h")
+    kept = expectation_of(place)
 
+    # The driver does not see the head start, nor the machines being taken down.
+    assert place["chosen"]["seconds"]["value"] - kept["seconds"]["value"] == pytest.approx(240)
+    assert kept["cost"]["value"] < place["chosen"]["cost"]["value"]
     assert kept["machines"] == {"head": 1, "cpu-spot": 1, "gpu": 2}
     assert kept["seconds"]["value"] <= 3600
     assert kept["cost"]["low"] <= kept["cost"]["value"]
+    assert kept["kinds"]["gpu"] == {
+        "cpus": 4, "gpus": 1, "is_head": False, "price_per_hour": 1.5,
+    }  # fmt: skip
     assert kept["peak_bytes"] == STACK["memory"]["driver_bytes"]
 
 
@@ -162,7 +169,7 @@ def test_it_is_measured_once_and_known_afterwards(cluster_job, capfd):
     assert told["place"]["chosen"]["machines"] == {"head": 1}
     assert RunStore("runs").list() == []
     kept = load_expectation(RunStore("runs").storage, told["key"], place)
-    assert kept["seconds"] == told["place"]["chosen"]["seconds"]
+    assert kept["seconds"] == told["place"]["run"]["seconds"]
     assert kept["cost"]["value"] > 0
 
     assert main(["run", "forest.py", "--trees", "3", "--on", "debug", "--run-id", "one"]) == 0
