@@ -9,8 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from distml.launch.cluster_rules import AUTOSCALER_KEYS
-from distml.launch.findings import Findings, commands_of, did_you_mean, key_set
-from distml.launch.node_config import check_arm, check_compute, check_run_instances
+from distml.launch.findings import (
+    Findings,
+    commands_of,
+    did_you_mean,
+    items_of,
+    key_set,
+    mapping_of,
+)
+from distml.launch.node_config import (
+    check_arm,
+    check_compute,
+    check_run_instances,
+    scheduling_of,
+)
 
 __all__ = ["PROVIDERS", "Provider", "check_provider", "instance_type_of", "is_spot"]
 
@@ -33,7 +45,7 @@ def check_provider(config: _Config, found: Findings) -> None:
     for key in provider.required:
         if section.get(key) in (None, "", []):
             found.refuse(f"provider.{key}", "is missing")
-    if "ssh_user" not in (config.get("auth") or {}):
+    if "ssh_user" not in mapping_of(config.get("auth")):
         found.refuse("auth.ssh_user", "is missing")
     if provider.stops_by_default and section.get("cache_stopped_nodes", True) is not False:
         found.refuse(
@@ -45,11 +57,9 @@ def check_provider(config: _Config, found: Findings) -> None:
 
 def is_spot(node_config: Mapping[str, Any]) -> bool:
     """Whether the provider may take such a machine away: AWS, Google Cloud or Azure."""
-    market = node_config.get("InstanceMarketOptions") or {}
-    scheduling = node_config.get("scheduling") or {}
-    if isinstance(scheduling, list):
-        scheduling = {key: value for part in scheduling for key, value in part.items()}
-    arm = node_config.get("azure_arm_parameters") or {}
+    market = mapping_of(node_config.get("InstanceMarketOptions"))
+    scheduling = scheduling_of(node_config)
+    arm = mapping_of(node_config.get("azure_arm_parameters"))
     return (
         market.get("MarketType") == "spot"
         or scheduling.get("provisioningModel") == "SPOT"
@@ -60,7 +70,7 @@ def is_spot(node_config: Mapping[str, Any]) -> bool:
 
 def instance_type_of(node_config: Mapping[str, Any]) -> str | None:
     """The provider's name of such a machine. `None`: none is said."""
-    arm = node_config.get("azure_arm_parameters") or {}
+    arm = mapping_of(node_config.get("azure_arm_parameters"))
     named = node_config.get("InstanceType") or node_config.get("machineType") or arm.get("vmSize")
     return str(named).rpartition("/")[2] if named else None
 
@@ -70,7 +80,7 @@ def _check_aws(config: _Config, found: Findings) -> None:
     if "aws_credentials" in section:
         found.refuse("provider.aws_credentials", "keys do not belong into a file: log in instead")
     _check_zones(section, found)
-    has_key = "ssh_private_key" in (config.get("auth") or {})
+    has_key = "ssh_private_key" in mapping_of(config.get("auth"))
     for name, where, node_config in _node_configs(config):
         check_run_instances(where, node_config, found)
         if not {"SecurityGroupIds", "NetworkInterfaces", "LaunchTemplate"} & node_config.keys():
@@ -89,15 +99,15 @@ def _check_aws(config: _Config, found: Findings) -> None:
         if "IamInstanceProfile" not in node_config:
             what = "may do all in EC2 and S3" if name == config.get("head_node_type") else "is none"
             found.warn(f"{where}.IamInstanceProfile", f"is missing: Ray's own {what}")
-        if (node_config.get("MetadataOptions") or {}).get("HttpTokens") != "required":
+        if mapping_of(node_config.get("MetadataOptions")).get("HttpTokens") != "required":
             found.warn(f"{where}.MetadataOptions", "HttpTokens is not required: IMDSv1 is open")
         if node_config.get("InstanceInitiatedShutdownBehavior") != "terminate":
             found.warn(
                 f"{where}.InstanceInitiatedShutdownBehavior",
                 "is not terminate: a machine that shuts itself down keeps its paid disk",
             )
-        for mapping in node_config.get("BlockDeviceMappings") or []:
-            if (mapping.get("Ebs") or {}).get("DeleteOnTermination") is False:
+        for mapping in items_of(node_config.get("BlockDeviceMappings")):
+            if mapping_of(mapping_of(mapping).get("Ebs")).get("DeleteOnTermination") is False:
                 found.warn(f"{where}.BlockDeviceMappings", "its disk outlives the machine")
 
 
@@ -120,13 +130,13 @@ def _check_gcp(config: _Config, found: Findings) -> None:
             )
         if "serviceAccounts" not in node_config:
             found.warn(f"{where}.serviceAccounts", "is missing: workers have none, the head Ray's")
-        for disk in node_config.get("disks") or []:
-            if disk.get("autoDelete") is not True:
+        for disk in items_of(node_config.get("disks")):
+            if mapping_of(disk).get("autoDelete") is not True:
                 found.warn(f"{where}.disks", "autoDelete is not true: a disk outlives its machine")
 
 
 def _check_azure(config: _Config, found: Findings) -> None:
-    auth = config.get("auth") or {}
+    auth = mapping_of(config.get("auth"))
     for one, other in (
         ("ssh_private_key", "ssh_public_key"),
         ("ssh_public_key", "ssh_private_key"),
@@ -155,7 +165,7 @@ def _check_local(config: _Config, found: Findings) -> None:
     section = config["provider"]
     if "coordinator_address" in section:
         found.refuse("provider.coordinator_address", "its server takes orders from anybody")
-    workers = section.get("worker_ips") or []
+    workers = [str(address) for address in items_of(section.get("worker_ips"))]
     if len(set(workers)) < len(workers):
         found.refuse("provider.worker_ips", "names a machine twice")
     if section.get("head_ip") in workers:
@@ -169,7 +179,7 @@ def _check_local(config: _Config, found: Findings) -> None:
         found.refuse(
             "available_node_types", "machines of your own are named by head_ip, worker_ips"
         )
-    if "ssh_private_key" not in (config.get("auth") or {}):
+    if "ssh_private_key" not in mapping_of(config.get("auth")):
         found.warn("auth.ssh_private_key", "is missing: the head could not log in on workers")
 
 
@@ -182,9 +192,9 @@ def _check_zones(section: Mapping[str, Any], found: Findings) -> None:
 
 def _node_configs(config: _Config) -> list[tuple[str, str, _Config]]:
     """(type's name, where its node_config stands, the node_config) of each type."""
-    types = config.get("available_node_types") or {}
+    types = mapping_of(config.get("available_node_types"))
     return [
-        (name, f"available_node_types.{name}.node_config", node_type.get("node_config") or {})
+        (name, f"available_node_types.{name}.node_config", mapping_of(node_type.get("node_config")))
         for name, node_type in types.items()
     ]
 

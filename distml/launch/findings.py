@@ -12,7 +12,15 @@ from typing import Any
 
 from distml.errors import UserError
 
-__all__ = ["Findings", "commands_of", "did_you_mean", "each_string", "key_set"]
+__all__ = [
+    "Findings",
+    "commands_of",
+    "did_you_mean",
+    "each_string",
+    "items_of",
+    "key_set",
+    "mapping_of",
+]
 
 
 @dataclass(slots=True)
@@ -57,6 +65,16 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     lower = {each.lower(): each for each in known}
     close = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.7)
     return f": did you mean {lower[close[0]]}?" if close else ""
+
+
+def mapping_of(value: Any) -> dict[str, Any]:
+    """A mapping as it is, and of anything else an empty one, for rules that look further on."""
+    return value if isinstance(value, dict) else {}
+
+
+def items_of(value: Any) -> list[Any]:
+    """A list as it is, and of anything else an empty one."""
+    return value if isinstance(value, list) else []
 
 
 def key_set(text: str) -> frozenset[str]:

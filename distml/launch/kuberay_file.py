@@ -7,7 +7,7 @@ Kubernetes, whose API server refuses what is wrong in them before anything runs.
 import re
 from typing import Any
 
-from distml.launch.findings import Findings, key_set
+from distml.launch.findings import Findings, items_of, key_set, mapping_of
 from distml.launch.nodes import ClusterShape, NodeType
 from distml.launch.prices import PriceTable
 
@@ -42,6 +42,12 @@ _GROUP_KEYS = key_set(
     rayStartParams replicas resources scaleStrategy suspend template
     """
 )
+_JOB_NUMBERS = (
+    "activeDeadlineSeconds",
+    "backoffLimit",
+    "preRunningDeadlineSeconds",
+    "ttlSecondsAfterFinished",
+)
 _MODES = ("K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode")
 _UNITS = {
     "m": 1e-3,
@@ -63,7 +69,7 @@ def check_manifest(manifest: _Manifest, found: Findings) -> None:
     if kind not in ("RayJob", "RayCluster") or version != "ray.io/v1":
         found.refuse("kind", f"is {kind!r} of {version!r}, not a RayJob or RayCluster of ray.io/v1")
         return
-    name = str((manifest.get("metadata") or {}).get("name") or "")
+    name = str(mapping_of(manifest.get("metadata")).get("name") or "")
     # Names of services: DNS-1035 labels, of which the operator makes longer ones.
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,45}[a-z0-9])?", name):
         found.refuse("metadata.name", f"{name!r} is not up to 47 small letters, digits and hyphens")
@@ -90,7 +96,7 @@ def manifest_shape(manifest: _Manifest, table: PriceTable, found: Findings) -> C
         where, spec = "spec.rayClusterSpec", spec["rayClusterSpec"]
     head = {**spec["headGroupSpec"], "groupName": "head", "minReplicas": 1, "maxReplicas": 1}
     groups = [(f"{where}.headGroupSpec", head)]
-    for number, group in enumerate(spec.get("workerGroupSpecs") or []):
+    for number, group in enumerate(items_of(spec.get("workerGroupSpecs"))):
         groups.append((f"{where}.workerGroupSpecs[{number}]", group))
     types = tuple(_node_type(place, group, table, found) for place, group in groups)
     return ClusterShape(
@@ -116,6 +122,10 @@ def quantity(text: str | float) -> float:
 def _check_job(spec: _Manifest, found: Findings) -> None:
     if not spec.get("entrypoint"):
         found.refuse("spec.entrypoint", "is missing")
+    for key in _JOB_NUMBERS:
+        if key in spec and not isinstance(spec[key], int):
+            found.refuse(f"spec.{key}", f"is {spec[key]!r}, not a number")
+            return
     mode = spec.get("submissionMode", "K8sJobMode")
     if mode not in _MODES:
         found.refuse("spec.submissionMode", f"{mode!r} is not one of {', '.join(_MODES)}")
@@ -127,7 +137,7 @@ def _check_job(spec: _Manifest, found: Findings) -> None:
         return
     if spec.get("shutdownAfterJobFinishes") is not True:
         found.refuse("spec.shutdownAfterJobFinishes", "is not true: its pods would never go")
-    if "ttlSecondsAfterFinished" in spec and int(spec["ttlSecondsAfterFinished"]) > 3600:
+    if "ttlSecondsAfterFinished" in spec and spec["ttlSecondsAfterFinished"] > 3600:
         found.warn("spec.ttlSecondsAfterFinished", "pods are paid for longer than an hour after")
     for key in ("activeDeadlineSeconds", "preRunningDeadlineSeconds"):
         if key not in spec:
@@ -136,7 +146,7 @@ def _check_job(spec: _Manifest, found: Findings) -> None:
 
 def _check_cluster(where: str, spec: _Manifest, found: Findings) -> None:
     found.unknown(where, list(spec), _CLUSTER_KEYS)
-    if (spec.get("authOptions") or {}).get("mode") != "token":
+    if mapping_of(spec.get("authOptions")).get("mode") != "token":
         found.refuse(
             f"{where}.authOptions.mode",
             "is not token: anybody who reaches a pod could run what they like",
@@ -145,7 +155,7 @@ def _check_cluster(where: str, spec: _Manifest, found: Findings) -> None:
     if version < [2, 52]:
         found.refuse(f"{where}.rayVersion", "has to be said, and tokens are there from 2.52 on")
     scales = spec.get("enableInTreeAutoscaling") is True
-    if scales and (spec.get("autoscalerOptions") or {}).get("version") != "v2":
+    if scales and mapping_of(spec.get("autoscalerOptions")).get("version") != "v2":
         found.warn(f"{where}.autoscalerOptions.version", "is not v2")
     head = spec.get("headGroupSpec")
     if isinstance(head, dict):
@@ -154,11 +164,14 @@ def _check_cluster(where: str, spec: _Manifest, found: Findings) -> None:
     else:
         found.refuse(f"{where}.headGroupSpec", "is missing")
     names = []
-    for number, group in enumerate(spec.get("workerGroupSpecs") or []):
+    for number, group in enumerate(items_of(spec.get("workerGroupSpecs"))):
         place = f"{where}.workerGroupSpecs[{number}]"
+        if not isinstance(group, dict):
+            found.refuse(place, "is not a mapping")
+            continue
         found.unknown(place, list(group), _GROUP_KEYS)
         _check_group(place, group, scales, found)
-        names.append(group.get("groupName"))
+        names.append(str(group.get("groupName")))
     if len(set(names)) < len(names):
         found.refuse(f"{where}.workerGroupSpecs", "two groups have one name")
 
@@ -175,7 +188,7 @@ def _check_group(where: str, group: _Manifest, scales: bool, found: Findings) ->
     if least > most:
         found.refuse(where, f"minReplicas is {least}, more than maxReplicas, which is {most}")
     now = group.get("replicas", least)
-    if not least <= now <= most:
+    if not isinstance(now, int) or not least <= now <= most:
         found.refuse(f"{where}.replicas", f"is {now}, not from {least} to {most}")
     if least < most and not scales:
         found.refuse(f"{where}.maxReplicas", "is never reached: say enableInTreeAutoscaling: true")
@@ -183,10 +196,12 @@ def _check_group(where: str, group: _Manifest, scales: bool, found: Findings) ->
 
 
 def _check_start(where: str, group: _Manifest, found: Findings) -> None:
-    for key, value in (group.get("rayStartParams") or {}).items():
+    for key, value in mapping_of(group.get("rayStartParams")).items():
         if not isinstance(value, str):
             found.refuse(f"{where}.rayStartParams.{key}", f'is {value!r}: texts only: "{value}"')
-    if not (((group.get("template") or {}).get("spec") or {}).get("containers")):
+    pod = mapping_of(mapping_of(group.get("template")).get("spec"))
+    containers = items_of(pod.get("containers"))
+    if not containers or not isinstance(containers[0], dict):
         found.refuse(f"{where}.template.spec.containers", "is missing")
 
 
@@ -194,9 +209,9 @@ def _node_type(where: str, group: _Manifest, table: PriceTable, found: Findings)
     """A pod; the first container is Ray's, and its limits are what Ray has to give away."""
     name, pod = str(group["groupName"]), group["template"]["spec"]
     container = pod["containers"][0]
-    said = container.get("resources") or {}
-    limits = {**(said.get("requests") or {}), **(said.get("limits") or {})}
-    params = group.get("rayStartParams") or {}
+    said = mapping_of(container.get("resources"))
+    limits = {**mapping_of(said.get("requests")), **mapping_of(said.get("limits"))}
+    params = mapping_of(group.get("rayStartParams"))
     price = table.find("kuberay", None, name)
     try:
         cpus = quantity(params.get("num-cpus", limits.get("cpu", "")))

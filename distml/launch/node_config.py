@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from distml.launch.findings import Findings, did_you_mean
+from distml.launch.findings import Findings, did_you_mean, items_of, mapping_of
 
-__all__ = ["check_arm", "check_compute", "check_run_instances", "check_schema"]
+__all__ = ["check_arm", "check_compute", "check_run_instances", "check_schema", "scheduling_of"]
 
 # What Ray itself takes out of a node_config before it passes it on.
 _OF_RAY = {
@@ -51,12 +51,16 @@ def check_compute(where: str, node_config: dict[str, Any], found: Findings) -> N
         found.warn(where, "not checked: google-api-python-client is not installed")
         return
     plain = {key: node_config[key] for key in node_config if key not in _OF_RAY["gcp"]}
-    # Ray's own examples write a list here.
     if isinstance(plain.get("scheduling"), list):
-        plain["scheduling"] = {
-            key: value for part in plain["scheduling"] for key, value in part.items()
-        }
+        plain["scheduling"] = scheduling_of(plain)
     _check_discovery(where, plain, {"$ref": "Instance"}, schemas, found)
+
+
+def scheduling_of(node_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The section `scheduling` of Google Cloud, which Ray's own examples write as a list."""
+    said = node_config.get("scheduling")
+    parts = [mapping_of(part) for part in items_of(said)]
+    return {key: value for part in [mapping_of(said), *parts] for key, value in part.items()}
 
 
 def check_arm(where: str, parameters: Mapping[str, Any], found: Findings) -> None:

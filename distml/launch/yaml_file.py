@@ -21,16 +21,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Says of a key that it stands twice, before merges (`<<`) bring in others' keys."""
+        """Looks at keys before merges (`<<`) bring in others'."""
 
         def compose_mapping_node(self, anchor: Any) -> Any:
             node = super().compose_mapping_node(anchor)
             seen: set[str] = set()
             for key, _ in node.value:
-                if str(key.value) in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"{key.value!r} stands twice", key.start_mark
-                    )
+                wrong = None
+                if not key.tag.endswith((":str", ":merge")):
+                    wrong = "a key is not text: put it in quotes"
+                elif str(key.value) in seen:
+                    wrong = f"{key.value!r} stands twice"
+                if wrong is not None:
+                    raise yaml.constructor.ConstructorError(None, None, wrong, key.start_mark)
                 seen.add(str(key.value))
             return node
 
