@@ -122,9 +122,7 @@ class Children:
         """
         store, run_id = self.store, child.run_id
         with store.claim(run_id):
-            if self._known(child) is None:
-                made = replace(self._record, run_id=run_id, parameters=to_json(dict(child.config)))
-                store.create(made, self._source)
+            self.create(child)
             try:
                 result = self._do(child, make, listener)
             except StorageError:
@@ -144,6 +142,17 @@ class Children:
                     store.finish(run_id, status=RunStatus.STOPPED, reason="interrupted")
                 raise
             return store.finish(run_id, status=RunStatus.SUCCEEDED, result=result)
+
+    def create(self, child: Child) -> None:
+        """Make the run of a trial, unless it is there.
+
+        Raises:
+            StorageError: the storage is full or refuses.
+        """
+        if self._known(child) is None:
+            parameters = to_json(dict(child.config))
+            made = replace(self._record, run_id=child.run_id, parameters=parameters)
+            self.store.create(made, self._source)
 
     def give_up(self, child: Child, why: str) -> None:
         """Note that a trial failed whose process is not there any more, unless it has ended.

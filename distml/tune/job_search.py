@@ -238,6 +238,8 @@ class JobSearch:
         former, number = trial.child, trial.child.number
         heir = Child(number=number, config={**former.config, **chosen.config}, part=former.part + 1)
         self._population.hand_on(chosen.donor, chosen.step, heir)
+        # Once there is a run, what it begins with may be dropped elsewhere.
+        self._children.create(heir)
         why = f"went on from trial {chosen.donor + 1}"
         record = trial.record or self._children.end(former, trial.ended_early(why))
         trial.begin_anew(heir, Count(epochs=chosen.step), record.seconds or 0.0)

@@ -35,17 +35,13 @@ class Population:
         Workers that were told to pause have trained on until they heard of it.
 
         Raises:
-            UserError: its training leaves no checkpoints.
+            UserError: its training leaves no checkpoints, or not this one.
             StorageError: the storage is full or refuses.
         """
         place, wanted = _checkpoints(child), _file_name(at)
         names = [entry.name for entry in self._storage.list(place)]
         if not any(name <= wanted for name in names):
-            raise UserError(
-                "scheduler: trials go on from each other's training, and trial "
-                f"{child.number + 1} left no checkpoint after {at.epochs} epochs; search a job "
-                "whose task is a distml.Loop that calls resume and report, or give 'asha'"
-            )
+            raise UserError(_missing(child, at, gone=bool(names)))
         for name in names:
             if name > wanted:
                 self._storage.delete(f"{place}/{name}")
@@ -93,6 +89,20 @@ class Population:
 
     def _kept(self, number: int) -> list[str]:
         return [entry.name for entry in self._storage.list(_folder(number))]
+
+
+def _missing(child: Child, at: Count, *, gone: bool) -> str:
+    trial = f"trial {child.number + 1}"
+    if gone:
+        return (
+            f"scheduler: the workers of {trial} had trained on and dropped the checkpoint of epoch "
+            f"{at.epochs} before they heard that they pause; give the Loop a larger num_to_keep"
+        )
+    return (
+        f"scheduler: trials go on from each other's training, and {trial} left no checkpoint after "
+        f"{at.epochs} epochs; search a job whose task is a distml.Loop that calls resume and "
+        "report, or give 'asha'"
+    )
 
 
 def _folder(number: int) -> str:
