@@ -165,3 +165,18 @@ def test_account_on_aws_opens_ssh_to_one_place_and_the_head_to_no_other_machines
             assert statement["Action"] == ["ec2:Describe*"]
         if "ec2:TerminateInstances" in statement["Action"]:
             assert json.dumps(statement["Condition"]).count("distml*") == 1
+
+
+def test_readme_tells_the_prices_that_the_table_has() -> None:
+    text = (CLUSTER / "README.md").read_text(encoding="utf-8")
+    for name, place in (
+        ("aws", "AWS us-east-1"),
+        ("gcp", "Google Cloud us-central1"),
+        ("azure", "Azure westus2"),
+    ):
+        types = read_cluster_file(CLUSTER / f"{name}.yaml", to_start=False).shape.node_types
+        head, *workers = [one.price_per_hour or 0.0 for one in types]
+        # At most 8 at once, of which 4 of each of the dearer kinds.
+        most = head + 4 * (workers[1] + workers[2])
+        cells = " | ".join([f"{price:.3f}" for price in (head, *workers)] + [f"{most:.2f}"])
+        assert f"| {place} | {cells} |" in text
