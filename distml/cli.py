@@ -25,7 +25,7 @@ from distml.runs.store import RunStore
 from distml.runs.submissions import load_submission
 from distml.runs.trials import with_trials
 from distml.terminal import job_help, record_text, runs_text
-from distml.verbs.follow import INTERRUPTED, fail, see_through, width
+from distml.verbs.follow import INTERRUPTED, fail, see_through, watch, width
 from distml.verbs.options import (
     detach_option,
     limit_options,
@@ -219,6 +219,14 @@ def resume_command(run: str, on: str | None, storage: str, detach: bool, **limit
         if code or detach:
             return code
     return say_verdict(store, record.run_id)
+
+
+@cli.command("wait")
+@run_argument
+@storage_option
+def wait_command(run: str, storage: str) -> int:
+    """Wait until a run has ended, and say how; the exit code is the run's."""
+    return watch(_attached(run, storage))
 
 
 @cli.command("stop")

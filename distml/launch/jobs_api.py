@@ -20,7 +20,9 @@ from distml.errors import LaunchError, UserError
 
 __all__ = ["JobsApi", "find_token"]
 
-_TIMEOUT_S = 5.0
+_FIRST_TIMEOUT_S = 5.0
+_TIMEOUT_S = 30.0
+"""A dashboard that has answered is there, however busy."""
 _UPLOAD_TIMEOUT_S = 120.0
 _NODE_ITSELF = re.compile(r"node_?[0-9a-fA-F]{56}")
 
@@ -33,6 +35,7 @@ class JobsApi:
         """`http://HOST:PORT`."""
         self._token_file = token_file
         self._token: str | None = None
+        self._has_answered = False
 
     def version(self) -> str:
         """Ray's version over there.
@@ -175,7 +178,7 @@ class JobsApi:
         *,
         body: bytes | None = None,
         none_on: int | None = None,
-        timeout_s: float = _TIMEOUT_S,
+        timeout_s: float | None = None,
     ) -> bytes | None:
         request = urllib.request.Request(self.address + path, body, method=method)
         if body is not None:
@@ -184,8 +187,10 @@ class JobsApi:
             # Wherever a redirect may lead, the token does not go there.
             request.add_unredirected_header("Authorization", f"Bearer {self._token}")
         try:
-            with _OPENER.open(request, timeout=timeout_s) as reply:
+            usual_s = _TIMEOUT_S if self._has_answered else _FIRST_TIMEOUT_S
+            with _OPENER.open(request, timeout=timeout_s or usual_s) as reply:
                 content: bytes = reply.read()
+                self._has_answered = True
                 return content
         except urllib.error.HTTPError as error:
             said = _said(error)

@@ -20,7 +20,7 @@ from distml.runs.record import RunStatus
 from distml.runs.store import DRIVER_DIED
 from distml.terminal import outcome_text
 
-__all__ = ["INTERRUPTED", "fail", "see_through", "width"]
+__all__ = ["INTERRUPTED", "fail", "see_through", "watch", "width"]
 
 INTERRUPTED = 130
 """Exit code of what the user interrupted."""
@@ -57,6 +57,22 @@ def see_through(place: Launcher, request: LaunchRequest, *, say_result: bool = T
         _stop(handle)
         code = INTERRUPTED
     return _say_outcome(handle, num_attempts, code or 0, say_result=say_result)
+
+
+def watch(handle: JobHandle) -> int:
+    """Show the progress of a run that was submitted before, and say how it ended.
+
+    Args:
+        handle: the run; an interrupt leaves it alone.
+
+    Returns:
+        The exit code: 0, 1 or 2 for a failure, 130 if it was stopped.
+
+    Raises:
+        DistmlError: it cannot be followed.
+    """
+    _draw(handle, 0)
+    return _say_outcome(handle, 0, handle.wait() or 0)
 
 
 def _detached(handle: JobHandle, num_attempts: int) -> int:

@@ -15,9 +15,9 @@ from distml.launch.launcher import LaunchLimits, LaunchRequest
 from distml.runs.record import RunStatus
 from distml.runs.store import RunStore
 from distml.runs.submissions import load_submission
+from tests.launch.head import TOKEN, running_head
 
 TINY = Path(__file__).parent / "tiny.py"
-TOKEN = "distml-test-token-" + "0" * 24
 
 NAMED = """
 [lab]
@@ -199,3 +199,25 @@ def test_the_commit_of_the_tree_is_in_the_record(laptop):
     assert laptop.run("known")[0] == 0
 
     assert len(laptop.store.load("known").git["commit"]) == 40
+
+
+@pytest.mark.slow
+def test_a_run_whose_head_died_goes_on_at_a_fresh_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    first = running_head()
+    with first as address:
+        laptop = Laptop(tmp_path, address)
+        signs = ("--signs", str(tmp_path))
+        code, output, errors = laptop.run("moved", "--detach", "--end", "hang_once", *signs)
+        assert (code, output) == (0, "moved\n"), errors
+        until((tmp_path / "resume").exists)
+        first.kill()
+        # Nothing of it is left that could write, and its lease goes stale.
+        until(lambda: laptop.store.load("moved").status is RunStatus.FAILED)
+
+    with running_head() as address:
+        code, _, errors = laptop.type("resume", "moved", "--on", f"cluster:{address}")
+
+    assert (code, errors) == (0, "")
+    record = laptop.store.load("moved")
+    assert [attempt.reason for attempt in record.attempts] == ["driver died", None]

@@ -17,9 +17,9 @@ from distml.errors import UserError
 from distml.launch.launcher import LaunchRequest, launcher
 from distml.runs.record import RunStatus
 from distml.runs.store import RunStore
+from tests.launch.head import TOKEN
 
 TINY = Path(__file__).parent / "tiny.py"
-TOKEN = "distml-test-token-" + "0" * 24
 
 pytestmark = [
     pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_a_cluster_without_cpus_is_refused_with_what_to_do(nodes):
 @pytest.mark.slow
 def test_a_real_head_is_told(ray_head, monkeypatch):
     from distml.launch.shapes import shape_of
-    from tests.launch.conftest import TOKEN
+    from tests.launch.head import TOKEN
 
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
 
