@@ -105,6 +105,9 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--num-samples", type=int, default=10)
     parser.add_argument("--plan", metavar="FILE", help="run nothing: write what it would take")
     parser.add_argument("--elsewhere", action="store_true", help="the plan is for another place")
+    parser.add_argument("--searcher")
+    parser.add_argument("--scheduler", metavar="NAME(EPOCHS)")
+    parser.add_argument("--max-concurrent-trials", type=int, default=1)
     parser.add_argument("--sample", choices=SAMPLE, default="always", help="measure for a plan")
     parser.epilog = "What follows `--` is the job's own command line."
     own = list(argv[: argv.index("--")] if "--" in argv else argv)

@@ -29,8 +29,9 @@ MODULE_NAME = "distml_job"
 """The module every job file becomes."""
 
 RUN_OPTIONS = (
-    "--detach", "--down", "--dry-run", "--help", "--max-cost", "--max-hours", "--metric", "--mode",
-    "--no-down", "--num-samples", "--on", "--run-id", "--search", "--storage",
+    "--detach", "--down", "--dry-run", "--help", "--max-concurrent-trials", "--max-cost",
+    "--max-hours", "--metric", "--mode", "--no-down", "--num-samples", "--on", "--run-id",
+    "--scheduler", "--search", "--searcher", "--storage",
 )  # fmt: skip
 """Flags of `distml run` itself: a job may not take them, and they are suggested beside its own."""
 

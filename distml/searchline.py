@@ -30,6 +30,8 @@ _NUMBERS = {
 }
 """Domain of Ray Tune → how many numbers it takes, the first two of them bounds but for `randn`."""
 _LISTS = {"choice": "choice", "grid": "grid_search", "grid_search": "grid_search"}
+_SEARCHERS = ("random", "grid", "optuna", "hyperopt", "bohb")
+_SCHEDULERS = ("asha", "median", "pbt")
 _EXAMPLE = "such as lr=loguniform(1e-4,1e-1) or depth=choice(2,3,4)"
 
 Words = tuple[object, ...]
@@ -48,10 +50,24 @@ class SearchLine:
     """`max` or `min`."""
     num_samples: int
     """Configurations to try."""
+    searcher: str | None = None
+    """Who proposes them; `None`: a grid of what is given as grids alone, else chance."""
+    scheduler: tuple[str, int] | None = None
+    """What ends trainings early, and their most epochs."""
+    max_concurrent_trials: int = 1
+    """Trials at one time."""
 
     @classmethod
     def read(
-        cls, texts: Sequence[str], *, metric: str | None, mode: str, num_samples: int
+        cls,
+        texts: Sequence[str],
+        *,
+        metric: str | None,
+        mode: str,
+        num_samples: int,
+        searcher: str | None = None,
+        scheduler: str | None = None,
+        max_concurrent_trials: int = 1,
     ) -> "SearchLine | None":
         """Read the options of a command line.
 
@@ -60,34 +76,76 @@ class SearchLine:
             metric: What `--metric` was given.
             mode: `max` or `min`.
             num_samples: What `--num-samples` was given.
+            searcher: What `--searcher` was given.
+            scheduler: What `--scheduler` was given, `asha(27)`.
+            max_concurrent_trials: What `--max-concurrent-trials` was given.
 
         Raises:
             UserError: they make no sense.
         """
         if not texts:
-            if metric is not None:
-                raise UserError(f"--metric {metric} belongs to a search; give --search as well")
+            given = {"--metric": metric, "--searcher": searcher, "--scheduler": scheduler}
+            for option, value in given.items():
+                if value is not None:
+                    raise UserError(f"{option} {value} belongs to a search; give --search as well")
             return None
         if metric is None:
             raise UserError("--search needs --metric: what to compare trials by, test_roc_auc")
         if num_samples < 1:
             raise UserError(f"--num-samples {num_samples}: a search tries at least 1")
+        if max_concurrent_trials < 1:
+            raise UserError(
+                f"--max-concurrent-trials {max_concurrent_trials}: at least 1 runs at one time"
+            )
+        if searcher is not None and searcher not in _SEARCHERS:
+            raise UserError(f"--searcher {searcher} is not known{_hint(searcher, _SEARCHERS)}")
         space: dict[str, Words] = {}
         for text in texts:
             name, words = _read(text)
             if name in space:
                 raise UserError(f"--search {name} is given twice; give it once")
             space[name] = words
-        return cls(space=space, metric=metric, mode=mode, num_samples=num_samples)
+        return cls(
+            space=space,
+            metric=metric,
+            mode=mode,
+            num_samples=num_samples,
+            searcher=searcher,
+            scheduler=None if scheduler is None else _scheduler(scheduler),
+            max_concurrent_trials=max_concurrent_trials,
+        )
 
     def source(self) -> str:
         """What makes a job file whose `job()` is searched, to be put behind its text."""
+        further: dict[str, object] = {}
+        if self.searcher is not None:
+            further["search"] = self.searcher
+        if self.scheduler is not None:
+            further["scheduler"], further["max_epochs"] = self.scheduler
+        if self.max_concurrent_trials > 1:
+            further["max_concurrent_trials"] = self.max_concurrent_trials
+        more = "".join(f", {name}={value!r}" for name, value in further.items())
         return (
             "\n\n# Appended by `distml run --search`.\n"
             "from distml.tune.quick import searched as _searched  # noqa: E402\n\n"
             f"job = _searched(job, space={self.space!r}, metric={self.metric!r}, "
-            f"mode={self.mode!r}, num_samples={self.num_samples!r})\n"
+            f"mode={self.mode!r}, num_samples={self.num_samples!r}{more})\n"
         )
+
+
+def _scheduler(text: str) -> tuple[str, int]:
+    name, _, rest = text.strip().partition("(")
+    if name not in _SCHEDULERS:
+        raise UserError(f"--scheduler {text}: {name} is not known{_hint(name, _SCHEDULERS)}")
+    epochs = rest.removesuffix(")")
+    if not rest.endswith(")") or not epochs.isdigit() or int(epochs) < 1:
+        raise UserError(f"--scheduler {text}: say how many epochs a training has, {name}(27)")
+    return name, int(epochs)
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
 
 
 def _read(text: str) -> tuple[str, Words]:
@@ -123,11 +181,8 @@ def _checked(text: str, domain: str, arguments: list[object]) -> Words:
             raise UserError(f"--search {text!r}: {domain} has nothing to choose from")
         return (_LISTS[domain], *arguments)
     if domain not in _NUMBERS:
-        near = difflib.get_close_matches(domain, [*_NUMBERS, *_LISTS], n=1)
-        hint = (
-            f"did you mean {near[0]}?" if near else f"there are {', '.join((*_LISTS, *_NUMBERS))}"
-        )
-        raise UserError(f"--search {text!r}: there is no domain {domain}; {hint}")
+        hint = _hint(domain, (*_LISTS, *_NUMBERS))
+        raise UserError(f"--search {text!r}: there is no domain {domain}{hint}")
     count = _NUMBERS[domain]
     numbers = [value for value in arguments if isinstance(value, int | float)]
     if len(numbers) != len(arguments) or len(numbers) != count:

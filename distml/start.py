@@ -101,7 +101,13 @@ def prepare(
 def _search(options: argparse.Namespace) -> str:
     """What makes a search of the job, as source text; nothing where there is none."""
     line = SearchLine.read(
-        options.search, metric=options.metric, mode=options.mode, num_samples=options.num_samples
+        options.search,
+        metric=options.metric,
+        mode=options.mode,
+        num_samples=options.num_samples,
+        searcher=options.searcher,
+        scheduler=options.scheduler,
+        max_concurrent_trials=options.max_concurrent_trials,
     )
     return "" if line is None else line.source()
 

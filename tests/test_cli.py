@@ -13,9 +13,12 @@ from distml.runs.store import RunStore
 
 TINY = Path(__file__).parent / "launch" / "tiny.py"
 
+SEARCH = {"--search", "--metric", "--mode", "--num-samples", "--searcher", "--scheduler"} | {
+    "--max-concurrent-trials"
+}
 SURFACE = {
     "run": {"--on", "--storage", "--run-id", "--detach", "--help"}
-    | {"--search", "--metric", "--mode", "--num-samples"}
+    | SEARCH
     | {"--max-hours", "--max-cost", "--down", "--no-down", "--dry-run"},
     "list": {"--storage", "--help"},
     "show": {"RUN", "--sort", "--storage", "--help"},
@@ -26,7 +29,7 @@ SURFACE = {
     "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
     "doctor": {"--storage", "--help"},
     "plan": {"--storage", "--json", "--help", "--on", "--deadline", "--budget", "--measure"}
-    | {"--search", "--metric", "--mode", "--num-samples"},
+    | SEARCH,
     "verify": {"--on", "--storage", "--help"},
     "report": {"RUN [RUN]", "--out", "--open", "--storage", "--help"},
     "compare": {"A", "B", "--json", "--storage", "--help"},

@@ -82,3 +82,29 @@ def test_source_is_python_that_says_the_same() -> None:
     space = {"lr": ("loguniform", 1e-4, 0.1), "kind": ("choice", "it's", "b")}
     assert f"space={space!r}" in source
     compile(source, "job.py", "exec")
+
+
+def test_who_searches_is_written_where_it_is_said() -> None:
+    options = {"metric": "test_score", "mode": "max", "num_samples": 10}
+    line = SearchLine.read(
+        ["lr=choice(1)"], searcher="bohb", scheduler="pbt(27)", max_concurrent_trials=2, **options
+    )
+    assert line is not None
+    said = "search='bohb', scheduler='pbt', max_epochs=27, max_concurrent_trials=2"
+    assert said in line.source()
+    assert "search=" not in read("lr=choice(1)").source().replace("_searched", "")
+
+
+@pytest.mark.parametrize("text", ["asha", "asha()", "asha(0)", "asha(a)", "asha(9", "asha 9)"])
+def test_scheduler_has_to_know_how_many_epochs(text: str) -> None:
+    with pytest.raises(UserError, match="--scheduler"):
+        SearchLine.read(["lr=choice(1)"], metric="m", mode="max", num_samples=1, scheduler=text)
+
+
+def test_names_are_those_that_searches_know() -> None:
+    from distml import searchline
+    from distml.tune import deciders, proposers
+
+    assert ("random", "grid", *proposers._PACKAGES) == searchline._SEARCHERS
+    # HyperBand is for estimators.
+    assert set(searchline._SCHEDULERS) == {*deciders._NAMES} - {"hyperband"}

@@ -40,6 +40,7 @@ def start(tmp_path):
         }
         blank = {"resume": False, "again": None, "fresh": False, "against": None, "warm": False}
         blank |= {"search": [], "metric": None, "mode": "max", "num_samples": 10}
+        blank |= {"searcher": None, "scheduler": None, "max_concurrent_trials": 1}
         with contextlib.ExitStack() as stack:
             made = prepare(Namespace(**{**blank, **given, **options}), stack)
         if create:

@@ -23,6 +23,10 @@ def searched(
     metric: str,
     mode: str = "max",
     num_samples: int | None = 10,
+    search: str | None = None,
+    scheduler: str | None = None,
+    max_epochs: int | None = None,
+    max_concurrent_trials: int = 1,
 ) -> Callable[..., Job]:
     """The job function that searches another.
 
@@ -33,13 +37,17 @@ def searched(
         metric: What trials are compared by.
         mode: `max` or `min`.
         num_samples: Configurations to try.
+        search: Who proposes them; `None`: a grid where all domains are grids, else chance.
+        scheduler: What ends trainings early.
+        max_epochs: Their most epochs, for a scheduler.
+        max_concurrent_trials: Trials at one time.
 
     Returns:
         A function of the parameters that are not searched.
     """
 
     @functools.wraps(job)
-    def search(**arguments: Any) -> Job:
+    def made(**arguments: Any) -> Job:
         domains = {name: _domain(*words) for name, words in space.items()}
         grid = all(words[0] == "grid_search" for words in space.values())
         task = Tune(
@@ -47,16 +55,19 @@ def searched(
             space=domains,
             metric=metric,
             mode=mode,
-            search="grid" if grid else "random",
+            search=search or ("grid" if grid else "random"),
+            scheduler=scheduler,
+            max_epochs=max_epochs,
             num_samples=num_samples,
+            max_concurrent_trials=max_concurrent_trials,
             arguments=arguments,
         )
         return Job(task=task)
 
     signature = inspect.signature(job)
     rest = [parameter for name, parameter in signature.parameters.items() if name not in space]
-    search.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
-    return search
+    made.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
+    return made
 
 
 def _domain(name: str, *arguments: Any) -> Any:

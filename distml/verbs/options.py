@@ -106,22 +106,36 @@ _SEARCH = (
     click.option(
         "--num-samples", default=10, show_default=True, metavar="N", help="Trials of a search."
     ),
+    click.option(
+        "--searcher", metavar="NAME", help="random, grid, optuna, hyperopt or bohb proposes them."
+    ),
+    click.option(
+        "--scheduler",
+        metavar="NAME(EPOCHS)",
+        help="asha, median or pbt ends trainings early that have at most so many epochs: asha(27).",
+    ),
+    click.option(
+        "--max-concurrent-trials",
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Trials at one time, each in a process with its part of the CPUs.",
+    ),
 )
 
 
 def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """How to search a job: `search`, `metric`, `mode`, `num_samples`."""
+    """How to search a job: `search`, `metric`, `mode`, `num_samples`, and who does it."""
     for option in reversed(_SEARCH):
         command = option(command)
     return command
 
 
-def search_arguments(
-    *, search: tuple[str, ...], metric: str | None, mode: str, num_samples: int
-) -> tuple[str, ...]:
+def search_arguments(*, search: tuple[str, ...], **options: str | int | None) -> tuple[str, ...]:
     """The same as options of the driver; none where nothing is searched."""
-    if not search and metric is None:
+    named = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+    # Those without a default are of no use alone, and the driver says so.
+    if not search and not any(named[name] for name in ("--metric", "--searcher", "--scheduler")):
         return ()
-    named = () if metric is None else (f"--metric={metric}",)
     given = (f"--search={text}" for text in search)
-    return (*given, *named, f"--mode={mode}", f"--num-samples={num_samples}")
+    return (*given, *(f"{name}={value}" for name, value in named.items() if value is not None))

@@ -9,14 +9,19 @@ from distml.job import Job, Result, RunContext
 class Curve:
     x: float
     kind: str
+    epochs: int
 
     def run(self, context: RunContext) -> Result:
-        return Result(metrics={"test": {"score": 1.0 - (self.x - 3) ** 2}})
+        score = 1.0 - (self.x - 3) ** 2
+        for epoch in range(self.epochs):
+            context.emit("epoch", metrics={"epoch": float(epoch), "val_score": score + epoch})
+        return Result(metrics={"test": {"score": score}})
 
 
-def job(x: float, kind: str = "a", rows: int = 5) -> Job:
+def job(x: float, kind: str = "a", rows: int = 5, epochs: int = 0) -> Job:
     """Args:
     x: Where to look.
     kind: Of nothing.
+    epochs: It reports so many.
     """
-    return Job(task=Curve(x, kind), seed=7)
+    return Job(task=Curve(x, kind, epochs), seed=7)

@@ -31,7 +31,7 @@ def test_quick_search_leaves_the_best_and_a_table(here: Path) -> None:
     assert run(*SEARCH, "--kind", "b") == 0
     record = RunStore("runs").load("one")
     assert record.metrics == {"test": {"score": 1.0}}
-    assert record.parameters == {"kind": "b", "rows": 5}
+    assert record.parameters == {"kind": "b", "rows": 5, "epochs": 0}
     assert sorted(row["x"] for row in record.table) == [1, 2, 3, 4]
     assert record.details["search"]["params"] == {"x": 3}
 
@@ -42,6 +42,14 @@ def test_domains_are_drawn_from_the_seed(here: Path) -> None:
     table = RunStore("runs").load("one").table
     assert [set(row) >= {"x", "kind", "score"} for row in table] == [True] * 3
     assert all(1 <= row["x"] <= 9 for row in table)
+
+
+def test_searcher_scheduler_and_trials_at_one_time_are_chosen_by_name(here: Path) -> None:
+    options = ("--searcher", "optuna", "--scheduler", "asha(9)", "--max-concurrent-trials", "2")
+    search = ("--search", "x=uniform(0,6)", "--metric", "val_score", "--num-samples", "6")
+    assert run(*search, *options, "--epochs", "9") == 0
+    states = {row["state"] for row in RunStore("runs").load("one").table}
+    assert states == {"completed", "stopped early"}
 
 
 def test_search_is_resumed_and_done_again_from_the_run_alone(here: Path) -> None:
@@ -91,6 +99,10 @@ def test_run_without_trials_cannot_be_sorted(here: Path, capfd: pytest.CaptureFi
         (("--search", "x=choice(1)", "--metric", "m", "--num-samples", "0"), "at least 1"),
         (("--search", "x=choice(1)", "--metric", "test_acc"), "report test_score"),
         (("--metric", "m", "--x", "1"), "belongs to a search"),
+        (("--searcher", "optuna", "--x", "1"), "belongs to a search"),
+        ((*SEARCH, "--searcher", "optunna"), "did you mean optuna?"),
+        ((*SEARCH, "--scheduler", "asha"), "say how many epochs a training has, asha(27)"),
+        ((*SEARCH, "--max-concurrent-trials", "0"), "at least 1 runs at one time"),
         (("--search", "x=choice(1)", "--metric", "m", "--x", "1"), "has no parameter --x"),
     ],
 )
