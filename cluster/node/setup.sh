@@ -28,5 +28,6 @@ fi
 [ -x ~/env/bin/python ] || ~/uv/bin/uv venv -q --python 3.11 ~/env
 # "auto": torch for the GPU's driver where there is one, else the small build for CPUs.
 ~/uv/bin/uv pip install -q --python ~/env/bin/python --torch-backend auto -r "$here/requirements.txt" "$@"
+touch ~/.bashrc
 grep -qs 'HOME/env/bin' ~/.bashrc || echo "export PATH=\"\$HOME/env/bin:\$PATH\"" | cat - ~/.bashrc > ~/.bashrc.new
 [ ! -f ~/.bashrc.new ] || mv ~/.bashrc.new ~/.bashrc

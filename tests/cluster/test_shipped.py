@@ -141,6 +141,40 @@ def test_set_up_does_nothing_where_all_is_there(tmp_path: Path) -> None:
     assert not (tmp_path / ".bashrc").exists()
 
 
+def test_set_up_of_a_bare_machine_installs_once_and_comes_first_on_the_path(tmp_path: Path) -> None:
+    fakes, home = tmp_path / "fakes", tmp_path / "home"
+    (home / "node").mkdir(parents=True)
+    (home / ".bashrc").write_text("# If not running interactively, don't do anything\n")
+    for name in ("setup.sh", "requirements.txt"):
+        text = (CLUSTER / "node" / name).read_text(encoding="utf-8")
+        (home / "node" / name).write_text(text, encoding="utf-8")
+    program(fakes / "python", "exit 127")
+    program(fakes / "sudo", "echo sudo $* >> ~/log")
+    # `python3 -m venv ~/uv` brings a pip, which brings uv, which makes ~/env.
+    program(fakes / "uv", 'echo uv $* >> ~/log; [ "$1" != venv ] || mkdir -p ~/env/bin')
+    program(fakes / "pip", f"cp {fakes}/uv ~/uv/bin/uv")
+    program(fakes / "python3", f"mkdir -p ~/uv/bin; cp {fakes}/pip ~/uv/bin/pip")
+    command = ["bash", str(home / "node" / "setup.sh"), "boto3==1"]
+    environment = {"PATH": f"{fakes}:/usr/bin:/bin", "HOME": str(home)}
+    for _ in range(2):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    log = (home / "log").read_text("utf-8").splitlines()
+    assert sum("install -y python3-venv rsync" in line for line in log) == 1
+    install = f"uv pip install -q --python {home}/env/bin/python --torch-backend auto -r"
+    assert install in log[-1]
+    assert log[-1].endswith("requirements.txt boto3==1")
+    lines = (home / ".bashrc").read_text("utf-8").splitlines()
+    assert lines[0] == 'export PATH="$HOME/env/bin:$PATH"'
+    assert len(lines) == 2
+
+
+def program(path: Path, body: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
 def version(package: str) -> str:
     from importlib.metadata import version as installed
 
