@@ -1,0 +1,154 @@
+"""`--on cloud:FILE` and `distml cluster` as far as no machine is needed: plans and refusals."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from distml.cli import main
+from distml.errors import UserError
+from distml.launch.cloud import CloudLauncher
+from distml.launch.known import KnownCluster, remember
+from distml.launch.launcher import LaunchLimits, LaunchRequest
+from distml.launch.standing import Seen, table
+
+CLUSTERS = Path(__file__).parents[2] / "cluster"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A user's folder with cluster files whose every file is there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    shutil.copytree(CLUSTERS, tmp_path / "cluster")
+    for name in (".ray/auth_token", ".ssh/id_ed25519", "job.py"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("secret")
+    return tmp_path
+
+
+def request(storage="s3://bucket/runs?region=us-east-1", **limits):
+    return LaunchRequest(
+        storage=storage, run_id="r1", job_file="job.py", limits=LaunchLimits(**limits)
+    )
+
+
+def test_plan_says_what_is_sent_which_cluster_and_what_it_may_take(folder):
+    plan = CloudLauncher("cluster/aws.yaml").plan(request(max_hours=2, max_cost=3))
+
+    assert plan.launcher == f"cloud:{folder}/cluster/aws.yaml"
+    assert plan.submission["submission_id"] == "r1"
+    assert "--max-hours 2" in plan.submission["entrypoint"]
+    cluster = plan.submission["cluster"]
+    assert (cluster["name"], cluster["provider"], cluster["region"]) == (
+        "distml-aws", "aws", "us-east-1",
+    )  # fmt: skip
+    assert set(cluster["usd_per_hour"]) >= {"head", "cpu-spot"}
+    assert (cluster["max_hours"], cluster["max_cost"]) == (2, 3)
+    variables = plan.submission["runtime_env"]["env_vars"]
+    assert variables["DISTML_CLUSTER"] == "distml-aws"
+    assert len(json.loads(variables["DISTML_MAY_START"])) == 8
+    assert "secret" not in str(plan)
+
+
+def test_target_that_is_missing_or_wrong_is_refused_in_one_line(folder):
+    manifest = folder / "cluster/kuberay.yaml"
+    manifest.write_text(manifest.read_text().replace("YOUR-", "my-"))
+    with pytest.raises(UserError, match="which cluster"):
+        CloudLauncher()
+    with pytest.raises(UserError, match=r"nosuch\.yaml"):
+        CloudLauncher("cluster/nosuch.yaml").plan(request())
+    with pytest.raises(UserError, match="unknown cluster 'distml-asw'"):
+        CloudLauncher("distml-asw")
+    with pytest.raises(UserError, match="say --on kubernetes"):
+        CloudLauncher("cluster/kuberay.yaml").plan(request())
+
+
+def test_runs_that_a_cloud_cannot_reach_are_refused(folder):
+    with pytest.raises(UserError, match="cannot reach runs: keep runs in s3://"):
+        CloudLauncher("cluster/aws.yaml").plan(request("runs"))
+
+
+def test_limit_in_money_needs_prices(folder):
+    (folder / "cluster/prices.csv").unlink()
+
+    with pytest.raises(UserError, match=r"--max-cost needs the price of m6i\.xlarge"):
+        CloudLauncher("cluster/aws.yaml").plan(request(max_cost=1))
+    CloudLauncher("cluster/aws.yaml").plan(request(max_hours=1))
+
+
+def test_known_cluster_is_named_by_its_name(folder):
+    remember(KnownCluster(name="mine", file=f"{folder}/cluster/aws.yaml", provider="aws"))
+
+    assert CloudLauncher("mine").plan(request()).launcher == f"cloud:{folder}/cluster/aws.yaml"
+
+
+def test_run_whose_cluster_file_has_gone_can_still_be_read(folder):
+    handle = CloudLauncher("cluster/gone.yaml").attach("runs", "r1")
+
+    assert handle.record() is None
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("cluster dwn x", "unknown command 'dwn' of cluster; did you mean down?"),
+        ("cluster down mien", "unknown cluster 'mien': did you mean mine?"),
+        ("cluster ssh cluster/no.yaml", "no.yaml"),
+        ("cluster up cluster/typo.yaml", "regoin"),
+        ("cluster up mine --max-cost 1", "--max-cost needs the price of m6i.xlarge"),
+        ("cluster up mine --max-hours 0", "--max-hours"),
+    ],
+    ids=["command", "name", "file", "typo", "price", "value"],
+)
+def test_mistakes_are_one_line_and_exit_code_2(folder, capsys, line, said):
+    config = yaml.safe_load((folder / "cluster/aws.yaml").read_text())
+    (folder / "cluster/prices.csv").unlink()
+    remember(KnownCluster(name="mine", file=f"{folder}/cluster/aws.yaml", provider="aws"))
+    config["provider"]["regoin"] = config["provider"].pop("region")
+    (folder / "cluster/typo.yaml").write_text(yaml.safe_dump(config))
+
+    assert main(line.split()) == 2
+
+    told = capsys.readouterr()
+    assert said in told.err
+    assert told.err.count("\n") == 1
+
+
+def test_nothing_is_listed_where_nothing_was_started(capsys):
+    assert main(["cluster", "list"]) == 0
+    assert capsys.readouterr().out == "no cluster was started from here\n"
+
+
+def test_cluster_whose_provider_cannot_be_asked_is_listed_with_the_reason(
+    folder, capsys, monkeypatch
+):
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    remember(KnownCluster(name="mine", file=f"{folder}/cluster/aws.yaml", provider="aws"))
+
+    assert main(["cluster", "list"]) == 0
+
+    told = capsys.readouterr()
+    assert "no credentials for AWS" in told.out
+    assert main(["cluster", "status", "mine"]) == 2
+    assert main(["cluster", "up", "mine"]) == 2
+    assert "no credentials for AWS: run aws configure" in capsys.readouterr().err
+
+
+def test_idle_cluster_and_one_without_a_warden_are_warned_of():
+    idle = Seen(name="a", file="a.yaml", state="up", idle_s=3600, plan={"max_hours": 1})
+    bare = Seen(name="b", file="b.yaml", state="up", nodes={"head": 1}, cost=1.5, rate=0.25)
+    gone = Seen(name="c", file="c.yaml", state="gone", ended="it was idle")
+
+    assert "no job for 60 minutes" in idle.warnings()[0]
+    assert "nothing on the head of b ends it" in bare.warnings()[0]
+    assert (gone.warnings(), gone.details()) == ([], ["ended: it was idle"])
+    lines = table([idle, bare, gone]).splitlines()
+    assert lines[2].split() == ["b", "up", "1", "head", "-", "1.50", "0.25", "b.yaml"]
