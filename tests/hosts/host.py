@@ -52,6 +52,7 @@ class Host:
     ) -> None:
         self.name, self.address, self.folder = name, address, folder
         self.environment = dict(environment)
+        self._started: list[Inside] = []
 
     def begin(self, world_pid: int, wire: str, keys: Path, *, sshd: bool = True) -> None:
         """Make folders and namespaces, and lay the wire; the host's first process is up then."""
@@ -82,7 +83,9 @@ class Host:
         options.setdefault("stdin", subprocess.DEVNULL)
         # A session of its own: Ctrl-C at the tests is not for the world.
         options.setdefault("start_new_session", True)
-        return Inside([*enter(self.pid), *inside, *words], **options)
+        self._started = [child for child in self._started if child.poll() is None]
+        self._started.append(Inside([*enter(self.pid), *inside, *words], **options))
+        return self._started[-1]
 
     def run(
         self, command: str | Sequence[str], *, check: bool = True, timeout_s: float = 120.0,
@@ -114,6 +117,8 @@ class Host:
         self.silence()
         psutil.Process(self.pid).kill()
         self._process.wait(30)
+        for child in self._started:
+            child.wait(30)
 
     def lives(self) -> bool:
         """Whether the host has not been killed."""

@@ -67,7 +67,10 @@ class OnPremises:
 
     def wait_for(self, num_nodes: int, timeout_s: float = 180.0) -> None:
         """Wait until so many nodes are believed alive."""
-        until(lambda: self.num_nodes() == num_nodes, f"{num_nodes} nodes", timeout_s=timeout_s)
+        try:
+            until(lambda: self.num_nodes() == num_nodes, f"{num_nodes} nodes", timeout_s=timeout_s)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}{self.head.run(_LOGS, check=False).stdout}") from None
 
     def end(self) -> None:
         """Kill the hosts."""
@@ -83,4 +86,9 @@ class OnPremises:
 _NUM_NODES = """
 from ray._raylet import GcsClient
 print(len([n for n in GcsClient("127.0.0.1:6379").get_all_node_info().values() if n.state == 0]))
+"""
+_LOGS = """
+cd /tmp/ray/session_latest/logs
+grep -i "dead\\|unhealthy\\|health check" gcs_server.out | tail -20
+tail -n 40 monitor.log monitor.out
 """

@@ -19,6 +19,7 @@ _WRITE = """
 import socket
 from pyarrow.fs import FileSelector, FileSystem
 def write(uri):
+    from pyarrow.fs import FileSystem  # the import tells pyarrow of s3
     storage, path = FileSystem.from_uri(uri)
     storage.open_output_stream(f"{path}/{socket.gethostname()}").close()
 def everywhere(function, *arguments):
@@ -38,15 +39,20 @@ def hold(mark, seconds):
     return socket.gethostname()
 there = [n["NodeID"] for n in ray.nodes() if n["NodeManagerHostname"] == HOST and n["Alive"]][-1]
 task = ray.remote(hold).options(max_retries=3, scheduling_strategy=At(there, soft=True))
-print(ray.get(task.remote(MARK, SECONDS)))
+print("done by", ray.get(task.remote(MARK, SECONDS)))
 """
 
 
 def holding(cluster, host, mark, seconds):
-    """A driver on the head whose one task has begun on a host, where it stays for some seconds."""
+    """A job whose one task has begun on a host, where it stays for some seconds.
+
+    A job, because its driver has the settings that the cluster was started with: a driver that was
+    started by hand, without the keepalive, waits for minutes for a task on a host gone silent.
+    """
     told = f"HOST, MARK, SECONDS = {host.name!r}, {mark!r}, {seconds}\n"
-    code = "import ray; ray.init('auto', logging_level='ERROR', log_to_driver=False)\n" + told
-    command = ["python", "-c", code + _HOLD]
+    connect = "import ray; ray.init(logging_level='ERROR', log_to_driver=False)\n"
+    (cluster.head.folder / "root/hold.py").write_text(connect + told + _HOLD)
+    command = "ray job submit --address http://127.0.0.1:8265 -- python /root/hold.py"
     driver = cluster.head.popen(command, env=TOKEN, stdout=-1, stderr=-1, text=True)
     until(lambda: cluster.written(mark) == [host], "the task has begun", alive=driver)
     return driver
@@ -54,8 +60,8 @@ def holding(cluster, host, mark, seconds):
 
 def outcome(driver):
     out, err = driver.communicate(timeout=200)
-    assert driver.returncode == 0, err
-    return out.split()[-1]
+    assert driver.returncode == 0, out + err
+    return out.split("done by ")[1].split()[0]
 
 
 def test_ray_up_makes_a_cluster_of_all_hosts(cluster):

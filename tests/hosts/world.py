@@ -74,13 +74,8 @@ class Storage(Host):
         # Ray makes roles for its head with policies that moto knows only on demand.
         env = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
         with log.open("w") as out:
-            self._server = self.popen(command, env=env, stdout=out, stderr=out)
-        until(lambda: self.answers(_PORT), "the storage answers", alive=self._server, log=log)
-
-    def kill(self) -> None:
-        """End the host, and with it all that was stored."""
-        super().kill()
-        self._server.wait()
+            server = self.popen(command, env=env, stdout=out, stderr=out)
+        until(lambda: self.answers(_PORT), "the storage answers", alive=server, log=log)
 
     def bucket_uri(self, name: str = "runs") -> str:
         """A storage for runs in a bucket, made if there is none of that name."""
