@@ -12,7 +12,10 @@ from typing import Any
 from distml.errors import LaunchError, UserError
 from distml.launch.kubeconfig import KubeContext, library, log_in
 
-__all__ = ["KubeApi"]
+__all__ = ["RUN", "KubeApi"]
+
+RUN = "distml/run"
+"""Annotation of a RayJob with the name of its run."""
 
 _TIMEOUT_S = 5.0
 _RAYJOBS = {"group": "ray.io", "version": "v1", "plural": "rayjobs"}
@@ -54,6 +57,12 @@ class KubeApi:
             there = None if dry_run else self.read(rayjob["metadata"]["name"])
             if there is None or not _same(there, rayjob):
                 raise
+        except _ExistsError:
+            run_id = rayjob["metadata"].get("annotations", {}).get(RUN, "?")
+            raise UserError(
+                f"run {run_id} was submitted to {self.context} before; choose another name, or "
+                f"look at it: distml logs {run_id}"
+            ) from None
 
     def read(self, name: str) -> dict[str, Any] | None:
         """A RayJob as it stands, `None` if there is none.
@@ -141,14 +150,14 @@ class KubeApi:
                 "cluster/README.md says how"
             )
         if error.status == 409 and _details(error).get("kind") == "rayjobs":
-            job = _details(error).get("name")
-            return UserError(
-                f"RayJob {job} exists in {self.context}: the run was submitted before; choose "
-                "another name, or look at it: distml logs"
-            )
+            return _ExistsError(f"context {name}: {said}")
         if error.status in (400, 422):
             return UserError(f"context {name}: Kubernetes does not take the RayJob: {said}")
         return LaunchError(f"context {name}: Kubernetes refuses: {said or f'HTTP {error.status}'}")
+
+
+class _ExistsError(UserError):
+    """There is one of that name."""
 
 
 class _NoAnswerError(UserError):

@@ -12,12 +12,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from distml.errors import UserError
 from distml.launch.cluster_file import ClusterFile, read_cluster_file
+from distml.launch.kube_api import RUN
 from distml.launch.ray_job import STOP_WAIT_S
 
 __all__ = [
@@ -62,6 +63,8 @@ class RunFacts:
     """Where its pods are."""
     max_hours: float | None = None
     """How long all may take, with its cluster's start."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Further variables of the job's processes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +146,7 @@ def build_rayjob(template: Mapping[str, Any], run: RunFacts) -> dict[str, Any]:
     name = rayjob_name(run.submission_id)
     metadata = rayjob["metadata"] = dict(rayjob.get("metadata") or {})
     metadata.update(name=name, namespace=run.namespace)
-    ours = {"distml/run": run.run_id, "distml/submission": run.submission_id}
+    ours = {RUN: run.run_id, "distml/submission": run.submission_id}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), **ours}
     labels = metadata.get("labels") or {}
     metadata["labels"] = {**labels, "app.kubernetes.io/managed-by": "distml"}
@@ -155,7 +158,7 @@ def build_rayjob(template: Mapping[str, Any], run: RunFacts) -> dict[str, Any]:
         submissionMode="HTTPMode",
         # Ray's own name of the job: what was submitted once is found, not started again.
         jobId=name,
-        runtimeEnvYAML=_runtime_env(spec.get("runtimeEnvYAML")),
+        runtimeEnvYAML=_runtime_env(spec.get("runtimeEnvYAML"), run.environment),
         metadata={"distml_run": run.run_id, "distml_storage": run.storage},
         shutdownAfterJobFinishes=True,
         # A second cluster would cost as much as the first; a driver that dies is started again
@@ -205,13 +208,13 @@ def _written_keys(cluster: Mapping[str, Any]) -> Iterator[str]:
                     yield name
 
 
-def _runtime_env(given: str | None) -> str:
+def _runtime_env(given: str | None, more: Mapping[str, str]) -> str:
     """What the file says, and what a driver needs; JSON is YAML."""
     import yaml
 
     environment = yaml.safe_load(given or "") or {}
     ours = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S), "PYTHONUNBUFFERED": "1"}
-    environment["env_vars"] = {**ours, **(environment.get("env_vars") or {})}
+    environment["env_vars"] = {**ours, **(environment.get("env_vars") or {}), **more}
     return json.dumps(environment)
 
 

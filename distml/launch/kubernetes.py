@@ -9,8 +9,10 @@ Refuses a storage that is a folder of this machine: no pod would see it.
 
 import os
 import shlex
+import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from distml.errors import UserError
 from distml.launch.handle import JobHandle
@@ -25,6 +27,8 @@ from distml.launch.kuberay_job import (
     read_state,
 )
 from distml.launch.launcher import LaunchPlan, LaunchRequest
+from distml.launch.nodes import ClusterShape
+from distml.launch.ray_job import MAY_START, may_start
 from distml.launch.remote import note, ship
 from distml.runs.storage import shown
 from distml.runs.store import RunStore
@@ -48,11 +52,11 @@ class KubernetesLauncher:
         context = find_context(self._target)
         # Whole, because the current context may be another one when the run is stopped.
         place = f"kubernetes:{context}"
-        template = read_manifest(_find_manifest()).config
-        _check_version(template["spec"]["rayClusterSpec"].get("rayVersion"))
+        file = read_manifest(_find_manifest())
+        _check_version(file.config["spec"]["rayClusterSpec"].get("rayVersion"))
         shipment = ship(place, request, max_request_bytes=0)
         rayjob = build_rayjob(
-            template,
+            file.config,
             RunFacts(
                 run_id=request.run_id,
                 submission_id=shipment.submission_id,
@@ -60,6 +64,7 @@ class KubernetesLauncher:
                 entrypoint=shlex.join(shipment.command),
                 namespace=context.namespace,
                 max_hours=request.limits.max_hours,
+                environment={MAY_START: may_start(file.shape)},
             ),
         )
         return LaunchPlan(
@@ -86,7 +91,11 @@ class KubernetesLauncher:
         # What is refused leaves nothing behind.
         api.create(plan.submission, dry_run=True)
         plan.shipment.put(storage)
-        note(plan.launcher, plan.request, plan.shipment, prices=_prices())
+        file = read_manifest(_find_manifest())
+        for warning in file.warnings:
+            sys.stderr.write(f"warning: {warning}\n")
+        prices, details = _prices(file.shape), _most(file.shape)
+        note(plan.launcher, plan.request, plan.shipment, prices=prices, details=details)
         api.create(plan.submission)
         return KuberayHandle(storage, plan.request.run_id, target)
 
@@ -135,10 +144,21 @@ def _find_manifest() -> Path:
     return Path(os.path.relpath(path, here))
 
 
-def _prices() -> dict[str, float]:
+def _prices(shape: ClusterShape) -> dict[str, float]:
     """Group of pods → US dollars an hour, as far as the price table knows."""
-    nodes = read_manifest(_find_manifest()).shape.node_types
-    return {node.name: price for node in nodes if (price := node.price_per_hour) is not None}
+    types = shape.node_types
+    return {node.name: price for node in types if (price := node.price_per_hour) is not None}
+
+
+def _most(shape: ClusterShape) -> dict[str, Any]:
+    """What there is at most: a request beyond that would wait for ever."""
+    types = shape.node_types
+    if any(node.memory_bytes is None for node in types):
+        return {}
+    cpus = sum(node.max_count * node.num_cpus for node in types)
+    gpus = sum(node.max_count * node.num_gpus for node in types)
+    memory = sum(node.max_count * (node.memory_bytes or 0) for node in types)
+    return {"has": {"cpus": cpus, "gpus": gpus, "memory_bytes": memory}}
 
 
 def _check_version(there: object) -> None:

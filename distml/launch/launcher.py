@@ -39,6 +39,7 @@ LAUNCHERS: Mapping[str, str] = MappingProxyType(
         "local": "distml.launch.local:LocalLauncher",
         "cluster": "distml.launch.cluster:ClusterLauncher",
         "cloud": "distml.launch.cloud:CloudLauncher",
+        "kubernetes": "distml.launch.kubernetes:KubernetesLauncher",
     }
 )
 """Kind of place → where its class is; loaded when asked for."""

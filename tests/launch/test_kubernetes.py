@@ -1,5 +1,6 @@
 """A run as a RayJob: what is sent, what is refused, and what is made of what Kubernetes says."""
 
+import json
 import shlex
 import shutil
 import socket
@@ -422,11 +423,28 @@ def test_a_lost_reply_starts_nothing_twice(kube, place, s3_uri):
 
 def test_a_run_is_submitted_once(kube, place, s3_uri):
     submit(place, s3_uri)
+    begun(kube)
 
-    with pytest.raises(UserError, match="RayJob one exists in test/jobs") as error:
+    with pytest.raises(UserError, match="run one is already being driven by job one in test/jobs"):
         submit(place, s3_uri)
 
-    assert error.value.exit_code == 2
+    kube.ray.jobs["one"]["status"] = "SUCCEEDED"
+    until(lambda: kube.rayjob()["status"]["jobStatus"] == "SUCCEEDED")
+    with pytest.raises(UserError, match="run one was submitted to test/jobs before; choose") as e:
+        submit(place, s3_uri)
+    assert e.value.exit_code == 2
+
+
+def test_a_job_knows_which_pods_it_may_get(kube, place, s3_uri):
+    plan = place.plan(request(s3_uri))
+    place.submit(plan)
+
+    variables = yaml.safe_load(plan.submission["spec"]["runtimeEnvYAML"])["env_vars"]
+    assert [worker["CPU"] for worker in json.loads(variables["DISTML_MAY_START"])] == [8.0] * 8 + [
+        6.0
+    ] * 4
+    noted = load_submission(RunStore(s3_uri).storage, "one")
+    assert (noted.details["has"]["cpus"], noted.details["has"]["gpus"]) == (8 * 8 + 4 * 6, 4)
 
 
 # How it goes.
