@@ -9,7 +9,9 @@ nothing at all, or whose first trials all fail ends the search.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from distml.errors import DistmlError, UserError
@@ -26,6 +28,17 @@ __all__ = ["Searching", "agree"]
 
 logger = logging.getLogger(__name__)
 
+_NO_NEWS: tuple[tuple[type[Warning], str, str], ...] = (
+    (
+        DeprecationWarning,
+        r"Please use `(space|list\(space|dict\(config)",
+        r"hpbandster\.|ray\.tune\.",
+    ),
+    (FutureWarning, r"After 0\.17 or January 2028", ""),
+    (RuntimeWarning, "divide by zero encountered in divide", r"statsmodels\.nonparametric\."),
+)
+"""What BOHB's packages say of each other at each suggestion, and no user can change: category,
+message and module."""
 _MAX_FAILURES = 10
 """Trials of a searcher that may fail before one succeeds."""
 
@@ -132,7 +145,7 @@ class Searching:
         """
         searcher = self.searcher
         try:
-            with self._randomness.here():
+            with self._randomness.here(), _quietly():
                 searcher.set_search_properties(
                     None if searcher.metric else self._metric,
                     None if searcher.mode else mode,
@@ -159,12 +172,20 @@ class Searching:
 
     def _ask(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
-            with self._randomness.here():
+            with self._randomness.here(), _quietly():
                 return method(*args, **kwargs)
         except DistmlError:
             raise
         except Exception as error:
             raise DistmlError(f"{self.name} failed; the search ends: {_said(error)}") from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for category, message, module in _NO_NEWS:
+            warnings.filterwarnings("ignore", message, category, module)
+        yield
 
 
 def agree(chosen: Any, *, mode: str, metric: str) -> str:

@@ -130,7 +130,6 @@ def test_failed_trial_does_not_hold_up_its_bracket() -> None:
     assert sorted(made.resume(waiting=False)) == [5, 6]
 
 
-@pytest.mark.filterwarnings("ignore:Please use:DeprecationWarning")
 def test_bracket_that_never_fills_goes_on_once_nothing_else_can() -> None:
     proposer = bohb()
     made = decider("hyperband", proposer=proposer)
@@ -148,7 +147,6 @@ def bohb() -> Any:
     return make_proposer("bohb", SPACE, num_samples=9, mode="max", seed=0, metric="score")
 
 
-@pytest.mark.filterwarnings("ignore:Please use:DeprecationWarning")
 def test_budgets_that_hyperband_names_reach_bohb() -> None:
     proposer = bohb()
     made = decider("hyperband", proposer=proposer)

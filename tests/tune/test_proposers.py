@@ -19,13 +19,7 @@ from distml.tune.searching import Searching
 from distml.tune.space import Space
 from distml.tune.turns import Proposer
 
-# What BOHB is built on uses names of its own, of numpy and of statsmodels that go away.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Please use:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:After 0.17:FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:hpbandster"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:hyperopt"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:hyperopt")
 
 WIDE = {
     "lr": tune.loguniform(1e-4, 1e-1),
