@@ -32,6 +32,7 @@ from distml.runs.store import RunStore
 from distml.runs.units import use_units
 from distml.signals import Signals, Stopped
 from distml.start import Start, prepare
+from distml.workerlog import write_words
 
 __all__ = ["End", "Start", "drive", "main"]
 
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.inline:
             stack.enter_context(session.inline())
         else:
+            stack.enter_context(session.heard(write_words))
             stack.callback(session.disconnect)
         try:
             if options.begun and _go_on(options) is RunStatus.SUCCEEDED:

@@ -20,10 +20,11 @@ from pathlib import Path
 from distml.errors import StorageError
 from distml.runs.local_storage import LocalStorage
 from distml.runs.storage import Storage
+from distml.runs.voices import mark
 
 __all__ = ["LogFile", "collect_log"]
 
-_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(mark)s%(message)s"
 _PUT_INTERVAL_S = 5.0
 
 
@@ -37,6 +38,12 @@ class _FileHandler(logging.FileHandler):
         """Close the file, whether or not the rest of it could be written."""
         with contextlib.suppress(OSError):
             super().close()
+
+
+def _with_mark(record: logging.LogRecord) -> bool:
+    """Note whose words a record is, in the thread that says them."""
+    record.mark = mark()
+    return True
 
 
 class LogFile:
@@ -83,6 +90,7 @@ def collect_log() -> Iterator[LogFile]:
     memory = MemoryHandler(
         capacity=sys.maxsize, flushLevel=logging.CRITICAL + 1, flushOnClose=False
     )
+    memory.addFilter(_with_mark)
     root = logging.getLogger()
     level = root.level
     with warnings.catch_warnings():

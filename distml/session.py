@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ __all__ = [
     "Limits",
     "connect",
     "disconnect",
+    "heard",
     "inline",
     "is_inline",
     "limited",
@@ -59,6 +60,10 @@ class Limits:
 
 
 _limits: ContextVar[Limits | None] = ContextVar("limits", default=None)
+_listener: ContextVar[Callable[[Mapping[str, Any]], None] | None] = ContextVar(
+    "listener", default=None
+)
+_LISTENER = "distml"
 
 
 def connect(num_cpus: int | None = None) -> None:
@@ -94,11 +99,19 @@ def connect(num_cpus: int | None = None) -> None:
     if folder := os.environ.get("DISTML_WORKING_DIR"):
         options["runtime_env"] = {"working_dir": folder}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
+        listener = _listener.get()
+        ray.init(
+            address=address,
+            log_to_driver=listener is not None,
+            logging_level=logging.ERROR,
+            **options,
+        )
     except ConnectionError as error:
         raise UserError(
             f"RAY_ADDRESS={address}: no Ray answers there; start one or unset it ({error})"
         ) from error
+    if listener is not None:
+        _listen(listener)
 
 
 def disconnect() -> None:
@@ -106,6 +119,7 @@ def disconnect() -> None:
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         ray.shutdown()
+        _listen(None)
 
 
 def nodes() -> list[dict[str, float]]:
@@ -152,6 +166,20 @@ def is_in_process() -> bool:
 
 
 @contextmanager
+def heard(listener: Callable[[Mapping[str, Any]], None]) -> Iterator[None]:
+    """Give what workers print to a listener, if Ray is started or joined while the block runs.
+
+    Args:
+        listener: Is called from another thread with `lines`, `pid`, `ip`, `task_name`.
+    """
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+@contextmanager
 def limited(*, num_cpus: int | None = None, memory_bytes: int | None = None) -> Iterator[None]:
     """Use no more than this of Ray, its own or one that is joined, while the block runs."""
     token = _limits.set(Limits(num_cpus=num_cpus, memory_bytes=memory_bytes))
@@ -164,6 +192,16 @@ def limited(*, num_cpus: int | None = None, memory_bytes: int | None = None) -> 
 def limits() -> Limits:
     """What the innermost `limited` block allows."""
     return _limits.get() or Limits()
+
+
+def _listen(listener: Callable[[Mapping[str, Any]], None] | None) -> None:
+    """Put a listener in the place of Ray's own, which prints in colours; `None`: nobody's."""
+    from ray._private.ray_logging import global_worker_stdstream_dispatcher as words
+
+    for name in ("ray_print_logs", _LISTENER):
+        words.remove_handler(name)
+    if listener is not None:
+        words.add_handler(_LISTENER, listener)
 
 
 def _has_token() -> bool:

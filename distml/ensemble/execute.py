@@ -167,7 +167,7 @@ class RayExecutor:
             num_cpus=0 if has_workers else cpus,
             memory=memory,
             max_retries=0,
-            name=f"fit {unit.name}",
+            name=f"fit {getattr(ticket, 'name', unit.name)}",
         )
         dtype = _dtype_inside(unit, X)
         shared = [self._share(X, dtype), *map(self._share, arrays)]
@@ -220,7 +220,10 @@ class RayExecutor:
             lost = WorkerLostError(str(error).strip().splitlines()[0])
             return [(ticket, Outcome(error=lost)) for ticket in tickets]
         several = packed if isinstance(packed, list) else [packed]
-        return [(ticket, each.open()) for ticket, each in zip(tickets, several, strict=True)]
+        return [
+            (ticket, each.open(getattr(ticket, "name", "")))
+            for ticket, each in zip(tickets, several, strict=True)
+        ]
 
     def close(self) -> None:
         """Cancel what runs; the object store frees the arrays when nothing refers to them."""

@@ -29,7 +29,9 @@ from distml import session
 from distml.ensemble.members import Unit, View, fit_member
 from distml.ensemble.memory import Memory
 from distml.errors import DistmlError, StorageError
+from distml.runs.events import active_events
 from distml.runs.units import UnitStore, use_units
+from distml.runs.voices import marked, speaking
 
 __all__ = [
     "Outcome",
@@ -95,12 +97,18 @@ class Packed:
     output: str = ""
     warnings: tuple[tuple[Warning, str, int], ...] = ()
 
-    def open(self) -> Outcome:
-        """The outcome, once what was printed and warned of has been said here."""
-        sys.stdout.write(self.output)
+    def open(self, unit: str = "") -> Outcome:
+        """The outcome, once what was printed and warned of has been said here.
+
+        Args:
+            unit: Whose words they are, in the log of a run.
+        """
+        in_a_run = bool(unit) and active_events() is not None
+        sys.stdout.write(marked(self.output, f"unit {unit}") if in_a_run else self.output)
         try:
-            for message, filename, line in self.warnings:
-                warnings.warn_explicit(message, type(message), filename, line)
+            with speaking(unit if in_a_run else ""):
+                for message, filename, line in self.warnings:
+                    warnings.warn_explicit(message, type(message), filename, line)
         except Warning as error:
             # Where warnings are errors, the fit would have ended here.
             return replace(self.outcome, error=self.outcome.error or error)
@@ -119,7 +127,11 @@ def run_unit(shell: Unit, settings: Settings, *arrays: Any) -> Packed:
     """
     unit = attach(shell, arrays)
     printed = io.StringIO()
-    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(printed):
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+    ):
         warnings.simplefilter("always")
         outcome = perform(unit, settings)
     value = b"" if outcome.error is not None else cloudpickle.dumps(outcome.value)

@@ -7,6 +7,7 @@ storage, not through `ray.train.report`, which waits for its controller at each 
 """
 
 import importlib
+import logging
 import os
 import tempfile
 import threading
@@ -190,10 +191,16 @@ def _lost(error: BaseException) -> DistmlError:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Do not pass on what Ray warns of in itself."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
+    """Do not pass on what Ray warns of in itself, nor each of its steps."""
+    logger = logging.getLogger("ray.train")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager
