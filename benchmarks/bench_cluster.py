@@ -118,7 +118,7 @@ def in_place(place: str) -> Figures:
             return run_s(folder, "local", "run")
         sys.path.insert(0, str(HERE.parent))
         # A head as its users meet it, with a dashboard and a token.
-        from tests.launch.conftest import TOKEN, running_head
+        from tests.launch.head import TOKEN, running_head
 
         os.environ["RAY_AUTH_TOKEN"] = TOKEN
         with running_head(num_cpus=os.cpu_count() or 1) as address:
