@@ -86,10 +86,7 @@ class Progress:
 
         Returns:
             Seconds, from the mean time of fits so far and how many run at once; `None` before the
-            first fit is done.
-
-        Raises:
-            Nothing.
+            first fit is done, or, where trials have further steps, the first trial.
         """
         num_fits = sum(count for count, _ in self.seconds.values())
         if not num_fits:
@@ -99,9 +96,12 @@ class Progress:
             max(0.0, self._expected(member, mean) - (now - started))
             for member, started in self.running.values()
         ]
-        # Trials to come have as many units each as those that have ended.
-        to_come = 0.0 if self.search is None else self.search.to_come * self.settled
-        work = sum(left) + (self.waiting + to_come) * mean
+        waiting: float | None = self.waiting
+        if self.search is not None:
+            waiting = self.search.units_waiting(self.waiting, len(self.running), self.settled)
+        if waiting is None:
+            return None
+        work = sum(left) + waiting * mean
         return max(work / max(1, self.most_running), max(left, default=0.0))
 
     def _expected(self, member: str, mean: float) -> float:

@@ -27,7 +27,6 @@ _STATES = {
 }
 """Reason of an end → how people call it."""
 
-
 _LONG = 32
 """Characters of a value that are shown while a search goes on."""
 
@@ -82,11 +81,24 @@ class Search:
         """Trials that nothing more happens to, though their search may still wait for others."""
         return [t for t in self.trials.values() if t.state != "running" or self._is_whole(t)]
 
-    @property
-    def to_come(self) -> float:
-        """Trials that have not begun, for each that has ended; 0 where that is not known."""
-        left = 0 if self.total is None else max(0, self.total - len(self.trials))
-        return left / len(self.ended) if self.ended else 0.0
+    def units_waiting(self, planned: int, running: int, settled: int) -> float | None:
+        """Units that have not begun, each as long as those so far; `None`: nobody can know yet.
+
+        Trials that go on have units that nobody has planned, longer ones the further they come: so
+        what is left is told from what all took for each that ended, and not before one has.
+
+        Args:
+            planned: Units that wait already.
+            running: Units that run.
+            settled: Units that are done.
+        """
+        if self.total is None or self.is_over:
+            return planned
+        if self.resource is None and self.max_step is not None:
+            return planned + self.max_step * max(0, self.total - len(self.trials))
+        done = len(self.ended)
+        left = settled * max(0, self.total - done) / max(1, done) - running
+        return max(planned, left) if done else None
 
     @property
     def best(self) -> Trial | None:
@@ -105,11 +117,17 @@ class Search:
         return one > other if self.mode == "max" else one < other
 
     def eta_s(self, now: float) -> float | None:
-        """Seconds until the last trial, from how long those so far took; `None`: not known."""
-        done = len(self.ended)
+        """Seconds until the last trial, from how long those so far took; `None`: not known.
+
+        Trials of a former attempt took none of this one's time: their own is what counts.
+        """
+        done, told = self.ended, [t.seconds for t in self.ended if t.seconds is not None]
         if self.is_over or self.total is None or self.begun_at is None or not done:
             return None
-        return (now - self.begun_at) / done * max(0, self.total - done)
+        left, at_once = max(0, self.total - len(done)), len(self.trials) - len(done)
+        if told:
+            return sum(told) / len(told) * left / max(1, at_once)
+        return (now - self.begun_at) / len(done) * left
 
     def _is_whole(self, trial: Trial) -> bool:
         reached = self.max_step is not None and trial.step >= self.max_step

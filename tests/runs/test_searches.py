@@ -81,6 +81,39 @@ def test_trials_to_come_count_in_what_is_left():
     assert progress.eta_s(2.0) == 6.0
 
 
+def fits(*seconds: float) -> list[dict[str, Any]]:
+    """Units of some seconds each, one after the other, of twenty that are planned."""
+    told = [{"t": 0.0, "kind": "plan", "units": 20, "cached": 0}]
+    for number, each in enumerate(seconds):
+        unit = {"t": 0.0, "unit": str(number), "member": f"trial {number}", "seconds": each}
+        told += [{**unit, "kind": "unit_started"}, {**unit, "kind": "unit_done"}]
+    return told
+
+
+def begun(*numbers: int) -> list[dict[str, Any]]:
+    return [event for number in numbers for event in trial(number, 1.0)[:1]]
+
+
+def test_trials_of_so_many_folds_are_counted_before_one_has_ended():
+    # Four trials of five folds, all planned; six more follow.
+    events = [started(trials=10, max_step=5), *begun(0, 1, 2, 3), *fits(2.0, 2.0)]
+    assert progress_of(events).eta_s(0.0) == (18 + 6 * 5) * 2.0
+
+
+def test_nothing_is_said_of_trials_in_steps_until_one_has_ended():
+    events = [started(trials=10, max_step=27, resource="epochs"), *begun(0, 1), *fits(1.0, 1.0)]
+    assert progress_of(events).eta_s(0.0) is None
+    # What three trials took is what one took that ended: further steps are in it.
+    events += [*fits(*[3.0] * 22)[1:], *trial(2, 1.0, "scheduler", step=1)]
+    assert progress_of(events).eta_s(0.0) == pytest.approx((2 * 1.0 + 20 * 3.0) * 9, rel=0.1)
+
+
+def test_trials_of_a_former_attempt_count_by_their_own_time():
+    events = [started(100.0), *trial(0, 100.1, seconds=30.0), *trial(1, 100.1, seconds=10.0)]
+    (search,) = searches_of([*events, *begun(2)])
+    assert search.eta_s(100.2) == 40.0
+
+
 def test_after_a_search_units_are_counted_again():
     plan = {"t": 0.0, "kind": "plan", "units": 3, "cached": 0}
     over = {"t": 9.0, "kind": "search_ended", "search": 1}
