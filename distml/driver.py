@@ -28,6 +28,7 @@ from distml.runs.events import use_events
 from distml.runs.lease import Lease
 from distml.runs.paths import RunPaths
 from distml.runs.record import RunStatus
+from distml.runs.storage import shown
 from distml.runs.store import RunStore
 from distml.runs.units import use_units
 from distml.signals import Signals, Stopped
@@ -222,7 +223,7 @@ def _written_down(start: Start, end: End, lease: Lease) -> End:
         with contextlib.suppress(StorageError):
             store.finish(run_id, status=end.status, reason=end.reason)
     if end.exit_code == 1:
-        return replace(end, reason=f"{end.reason}; see {store.paths(run_id).log}")
+        return replace(end, reason=f"{end.reason}; see {shown(store.paths(run_id).log)}")
     return end
 
 

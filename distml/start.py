@@ -22,6 +22,7 @@ from distml.rehearsal import is_rehearsal
 from distml.runs.plans import load_expectation, load_plan, plan_key
 from distml.runs.provenance import host_facts, new_record
 from distml.runs.record import RunRecord, RunStatus
+from distml.runs.storage import carries_keys, shown
 from distml.runs.store import RunStore
 from distml.runs.submissions import Submission
 from distml.runs.units import UnitStore
@@ -77,6 +78,7 @@ def prepare(
     if submission is not None and not options.resume:
         record = replace(record, git=submission.details.get("git"))
     stack.enter_context(_importable_by_workers(_folder_of(record.job_file)))
+    _check_secret_free(record)
     job = loaded.build(loaded.bind(record.parameters))
     # A Ray that is joined has other machines, and one that grows has not all of them yet.
     if submission is not None and "has" in submission.details:
@@ -96,6 +98,17 @@ def prepare(
         units=UnitStore(store.paths(record.run_id).units) if is_fresh else None,
         notes=notes,
     )
+
+
+def _check_secret_free(record: RunRecord) -> None:
+    """What is in the record stays, and goes into the report."""
+    for name, value in record.parameters.items():
+        if isinstance(value, str) and carries_keys(value):
+            raise UserError(
+                f"parameter --{name.replace('_', '-')}: {shown(value)} names a password or key, "
+                "which the run's record would keep; leave it out and give it by the environment, "
+                "such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
 
 
 def _search(options: argparse.Namespace) -> str:

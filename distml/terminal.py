@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from distml.runs.paths import RunPaths
 from distml.runs.record import RunRecord, RunStatus
 from distml.runs.searches import best_facts
-from distml.runs.storage import join_uri
+from distml.runs.storage import join_uri, shown
 
 if TYPE_CHECKING:
     from distml.jobfile import JobFile
@@ -59,7 +59,7 @@ def record_text(
         "seed": record.seed,
         "commit": _commit(record.git),
         "host": record.host.get("name"),
-        "where": paths.root,
+        "where": shown(paths.root),
     }
     inner = width - len(_INDENT)
     sections = [
@@ -82,9 +82,9 @@ def outcome_text(
     if record.status is not RunStatus.SUCCEEDED:
         words = f"run {record.run_id} {record.status}: {record.reason}"
         return f"{words}\ngo on with: distml resume {record.run_id}"
-    where = {"run": paths.root, **_artifacts(record, paths)}
+    where = {"run": shown(paths.root), **_artifacts(record, paths)}
     if has_report:
-        where["report"] = paths.report
+        where["report"] = shown(paths.report)
     sections = [
         scores_text(record, width),
         _section("best configuration", block(best_facts(record.details), width - len(_INDENT))),
@@ -237,7 +237,8 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
 
 
 def _artifacts(record: RunRecord, paths: RunPaths) -> dict[str, str]:
-    return {name: join_uri(paths.root, item["path"]) for name, item in record.artifacts.items()}
+    root = shown(paths.root)
+    return {name: join_uri(root, item["path"]) for name, item in record.artifacts.items()}
 
 
 def _commit(git: Mapping[str, Any] | None) -> str | None:

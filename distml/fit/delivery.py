@@ -11,7 +11,7 @@ from distml.job import Result, RunContext
 from distml.runs.bundle import Model, save_model
 from distml.runs.paths import RunPaths
 from distml.runs.script import script_files
-from distml.runs.storage import open_storage
+from distml.runs.storage import open_storage, shown
 from distml.runs.strict_json import dumps
 
 __all__ = ["Delivery"]
@@ -112,7 +112,7 @@ class Delivery:
 
     @property
     def _source(self) -> dict[str, str]:
-        return {"uri": self.dataset.uri, "fingerprint": self.dataset.fingerprint}
+        return {"uri": shown(self.dataset.uri), "fingerprint": self.dataset.fingerprint}
 
     @property
     def _num_rows(self) -> dict[str, int]:

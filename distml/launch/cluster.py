@@ -17,6 +17,7 @@ from distml.launch.handle import EXIT_CODES, JobHandle
 from distml.launch.jobs_api import JobsApi
 from distml.launch.launcher import LaunchPlan, LaunchRequest
 from distml.launch.ray_job import STOP_WAIT_S, hand_over, plan_job
+from distml.runs.storage import carries_keys, shown
 from distml.runs.submissions import load_submission
 
 __all__ = ["ClusterAddress", "ClusterHandle", "ClusterLauncher", "find_cluster"]
@@ -190,6 +191,11 @@ def find_cluster(target: str | None) -> ClusterAddress:
 
 
 def _checked(address: str) -> str:
+    if carries_keys(address):
+        raise UserError(
+            f"{shown(address)} names a password, and a place is noted in each run: leave it out, "
+            "and give the cluster's token by RAY_AUTH_TOKEN_PATH"
+        )
     if address.startswith(("http://", "https://")):
         return address
     raise UserError(

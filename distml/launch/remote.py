@@ -17,7 +17,7 @@ from distml.errors import UserError
 from distml.launch.launcher import LaunchRequest, driver_arguments
 from distml.launch.tree import WorkingTree, find_tree, package_tree
 from distml.runs.provenance import git_state, library_versions
-from distml.runs.storage import join_uri
+from distml.runs.storage import carries_keys, join_uri, shown
 from distml.runs.store import RunStore
 from distml.runs.submissions import Submission, save_submission
 
@@ -74,8 +74,9 @@ def ship(
         max_request_bytes: A larger package goes through the storage.
 
     Raises:
-        UserError: the job file is not in the tree, or the tree is too large.
+        UserError: the job file is not in the tree, the tree is too large, or keys would be seen.
     """
+    _check_public(request)
     store = RunStore(request.storage)
     tree = find_tree(leave=None if "://" in store.uri else store.uri)
     name, package = package_tree(tree)
@@ -151,6 +152,17 @@ def note(
     )
     save_submission(RunStore(request.storage).storage, submission)
     return submission
+
+
+def _check_public(request: LaunchRequest) -> None:
+    """What is handed over is seen by all who may look at the place, and stays in its lists."""
+    for what, text in (("--storage", request.storage), *(("", a) for a in request.arguments)):
+        if carries_keys(text):
+            raise UserError(
+                f"{f'{what} {shown(text)}'.strip()} names a password or key, which all who see the "
+                "cluster could read there; leave it out: its nodes use credentials of their own "
+                "(a role, or AWS_ACCESS_KEY_ID and the like in their environment)"
+            )
 
 
 def _submission_id(store: RunStore, request: LaunchRequest) -> str:

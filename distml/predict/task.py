@@ -20,6 +20,7 @@ from distml.predict.folder import Folder
 from distml.predict.shard import BLOCK_ROWS, Work, predict_shard
 from distml.runs.bundle import Model, load_once
 from distml.runs.manifest import bundle_hash
+from distml.runs.storage import shown
 
 __all__ = ["Predict"]
 
@@ -75,7 +76,7 @@ class Predict:
             metrics={},
             details={
                 "out": self.out,
-                "data": {"uri": work.data.uri, "fingerprint": work.folder.data},
+                "data": {"uri": shown(work.data.uri), "fingerprint": work.folder.data},
                 "bundle": {"uri": self.bundle, "sha256": work.folder.bundle},
                 "rows": work.data.num_rows,
                 "shards": {"all": num_shards, "found": num_shards - len(missing)},

@@ -23,6 +23,7 @@ __all__ = [
     "Entry",
     "Storage",
     "absolute_uri",
+    "carries_keys",
     "first_line",
     "join_uri",
     "open_storage",
@@ -31,6 +32,12 @@ __all__ = [
 ]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_PASSWORD = re.compile(r"://[^/@:?]*:[^/@]+@")
+_KEY = re.compile(
+    r"([?&][a-z_-]*(?:secret|password|token|signature|credential|access_key|account_key|sig)"
+    r"[a-z_-]*=)[^&]+",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,12 +132,27 @@ def shown(uri: str) -> str:
         uri: a local path or a URI.
 
     Returns:
-        The same without `user:password@`.
+        The same without `user:password@`, and without values of keys in its query.
 
     Raises:
         Nothing.
     """
-    return re.sub(r"(?<=://)[^/@]*@", "", uri)
+    return _KEY.sub(r"\1…", re.sub(r"(?<=://)[^/@:?]*:[^/@]+@", "", uri))
+
+
+def carries_keys(text: str) -> bool:
+    """Whether a text has a URI in it that names a password or a key.
+
+    Args:
+        text: a local path, a URI, or an argument such as `--data=s3://user:key@bucket/folder`.
+
+    Returns:
+        Whether it must not be written down, nor be seen by others.
+
+    Raises:
+        Nothing.
+    """
+    return "://" in text and bool(_PASSWORD.search(text) or _KEY.search(text))
 
 
 def open_storage(uri: str | Path) -> Storage:

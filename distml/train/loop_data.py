@@ -18,6 +18,7 @@ from sklearn.base import clone
 
 from distml.data import Selection, ShardedDataset, Split, divide, sides_of
 from distml.errors import DataError
+from distml.runs.storage import shown
 from distml.train.batch import MemoryPart, Part
 from distml.train.inputs import Inputs
 from distml.train.loop_label import LoopTask, Question, question_of
@@ -199,7 +200,7 @@ def _opened(source: Source) -> ShardedDataset:
 
 
 def _named(dataset: ShardedDataset) -> dict[str, str]:
-    return {"uri": dataset.uri, "fingerprint": dataset.fingerprint}
+    return {"uri": shown(dataset.uri), "fingerprint": dataset.fingerprint}
 
 
 def _columns(

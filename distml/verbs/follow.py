@@ -17,6 +17,7 @@ from distml.launch.launcher import Launcher, LaunchRequest
 from distml.runs.display import open_display
 from distml.runs.paths import RunPaths
 from distml.runs.record import RunStatus
+from distml.runs.storage import shown
 from distml.runs.store import DRIVER_DIED
 from distml.terminal import outcome_text
 
@@ -150,7 +151,7 @@ def _say_outcome(
     record, paths = handle.store.load(handle.run_id), handle.store.paths(handle.run_id)
     # One that ended by itself without writing that down has said why.
     if code > 128 and record.status is RunStatus.FAILED and record.reason == DRIVER_DIED:
-        return fail(f"run {record.run_id}: its driver died; see {paths.log}", code or 1)
+        return fail(f"run {record.run_id}: its driver died; see {shown(paths.log)}", code or 1)
     if record.status is RunStatus.STOPPED or (record.status is not RunStatus.FAILED and say_result):
         report = handle.store.storage.stat(RunPaths(record.run_id).report)
         click.echo(outcome_text(record, paths, width(), has_report=report is not None))

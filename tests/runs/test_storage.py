@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from distml.errors import StorageError, UserError
-from distml.runs.storage import absolute_uri, join_uri, open_storage
+from distml.runs.storage import absolute_uri, carries_keys, join_uri, open_storage, shown
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,32 @@ def test_local_storage_does_not_load_arrow(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("uri", "public"),
+    [
+        ("s3://key:pass@bucket/runs", "s3://bucket/runs"),
+        ("s3://bucket/runs?region=eu&secret_key=pass", "s3://bucket/runs?region=eu&secret_key=…"),
+        ("abfs://box@account.net/runs?sas_token=pass", "abfs://box@account.net/runs?sas_token=…"),
+    ],
+)
+def test_keys_in_a_uri_are_noticed_and_not_shown(uri, public):
+    assert carries_keys(uri)
+    assert carries_keys(f"--data={uri}")
+    assert shown(uri) == public
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "runs",
+        "a:b@c",
+        "s3://bucket/a:b@c",
+        "s3://bucket/runs?region=us-east-1&endpoint_override=127.0.0.1:9000&scheme=http",
+        "abfs://box@account.dfs.core.windows.net/runs",
+        "http://head:8265",
+    ],
+)
+def test_other_uris_are_no_secret(uri):
+    assert not carries_keys(uri)
