@@ -22,6 +22,7 @@ from distml.errors import DistmlError, StorageError
 from distml.foresight import SAMPLE, observed, write_plan
 from distml.job import Result, RunContext
 from distml.logfile import LogFile, collect_log
+from distml.nodewatch import on_nodes
 from distml.preflight import check_nodes
 from distml.rehearsal import rehearsal
 from distml.runs.events import use_events
@@ -184,7 +185,9 @@ def _carry_out(start: Start, signals: Signals, listener: Callable[..., None] | N
                 num_cpus=job.resources.num_cpus, memory_bytes=job.resources.memory_bytes
             )
             with limits, use_units(start.units or store.units), use_events(emit):
-                result = observed(start, lambda: job.task.run(context))
+                result = on_nodes(
+                    store, run_id, emit, lambda: observed(start, lambda: job.task.run(context))
+                )
         return End(exit_code=0, status=RunStatus.SUCCEEDED, result=result)
     except BaseException as error:
         end = _ended(signals.stopped() or error)
