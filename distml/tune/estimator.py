@@ -70,6 +70,8 @@ class TuneSearchCV(Planned, BaseSearchCV):
         return_train_score: Keep the scores of training rows as well.
         keep_predictions: Keep what trials say of rows they were not fitted on, so that an ensemble
             of the best of them needs no further fits.
+        verbose: Taken as in scikit-learn, and not looked at: a search prints nothing of itself. How
+            it goes is shown where a run or a notebook is looked at.
 
     Attributes:
         cv_results_: As in scikit-learn. Of trials that may have been stopped also `n_resources`,
@@ -91,7 +93,7 @@ class TuneSearchCV(Planned, BaseSearchCV):
         **{
             name: constraint
             for name, constraint in BaseSearchCV._parameter_constraints.items()
-            if name not in {"verbose", "pre_dispatch", "scoring"}
+            if name not in {"pre_dispatch", "scoring"}
         },
         "scoring": "no_validation",
         "space": "no_validation",
@@ -131,6 +133,7 @@ class TuneSearchCV(Planned, BaseSearchCV):
         n_jobs: int | None = None,
         return_train_score: bool = False,
         keep_predictions: bool = True,
+        verbose: int = 0,
     ) -> None:
         self.estimator = estimator
         self.space = space
@@ -150,6 +153,7 @@ class TuneSearchCV(Planned, BaseSearchCV):
         self.n_jobs = n_jobs
         self.return_train_score = return_train_score
         self.keep_predictions = keep_predictions
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:

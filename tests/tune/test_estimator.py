@@ -294,6 +294,13 @@ def test_resumed_search_finds_every_fold_and_the_same_best(tmp_path):
 
 
 @pytest.mark.ray
+def test_verbose_is_taken_and_prints_nothing(capsys):
+    TuneSearchCV(DecisionTreeClassifier(), {"max_depth": [1, 2]}, search="grid", verbose=3).fit(
+        X, Y
+    )
+    assert capsys.readouterr().out == ""
+
+
 def test_search_runs_inside_a_stack_and_a_stack_inside_a_search():
     tree = DecisionTreeClassifier(random_state=0)
     inner = TuneSearchCV(tree, {"max_depth": [1, 3]}, search="grid", cv=2)
