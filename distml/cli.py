@@ -186,6 +186,13 @@ def show_command(run: str, sort: str | None, storage: str) -> None:
     store = RunStore(storage)
     record, trials = with_trials(store, store.load(run), sort)
     click.echo(record_text(record, store.paths(record.run_id), width(), trials))
+    if record.details.get("predicted"):
+        # Only here: few runs have a plan.
+        from distml.verbs.foreseen import foreseen_text
+
+        told = foreseen_text(record, width())
+        if told:
+            click.echo(f"\n{told}")
 
 
 @cli.command("logs")

@@ -7,7 +7,6 @@ be read off a run of the very same job. A run of a job that has a plan watches i
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 from distml.errors import UserError
 from distml.job import Result, RunContext
 from distml.machine import MemoryWatch
-from distml.meter import Meter
 from distml.rehearsal import is_rehearsal
 from distml.runs.measured import plan_from_run
 from distml.runs.plans import earlier_runs, load_plan, plan_key, same_run, save_plan
@@ -139,22 +137,11 @@ def observed(start: Start, run: Callable[[], Result]) -> Result:
     """
     if "predicted" not in start.notes:
         return _noted(run(), start.notes)
-    watch, meter, started = MemoryWatch(), _meter(start), time.perf_counter()
-    with watch.watching(), nullcontext() if meter is None else meter.watching():
+    watch, started = MemoryWatch(), time.perf_counter()
+    with watch.watching():
         result = run()
-    actual: dict[str, Any] = {
-        "seconds": time.perf_counter() - started,
-        "peak_bytes": watch.peak_bytes,
-    }
-    if meter is not None:
-        actual |= {"cost": meter.cost, "machines": meter.machines}
+    actual = {"seconds": time.perf_counter() - started, "peak_bytes": watch.peak_bytes}
     return _noted(result, {**start.notes, "actual": actual})
-
-
-def _meter(start: Start) -> Meter | None:
-    """Counts machines, where a plan foresaw which there would be."""
-    kinds = start.notes["predicted"].get("kinds")
-    return None if kinds is None else Meter(kinds)
 
 
 def _noted(result: Result, notes: Any) -> Result:

@@ -21,7 +21,6 @@ LAYERS: dict[str, set[str]] = {
     "machine": {"errors", "job"},
     "signals": set(),
     "rehearsal": set(),
-    "meter": set(),
     "jobfile": {"errors", "job", "parameters"},
     "data": {"errors"},
     "runs": {"errors", "job"},
@@ -42,7 +41,7 @@ LAYERS: dict[str, set[str]] = {
     "nodewatch": {"errors", "job", "runs"},
     "workerlog": {"runs"},
     "start": {"errors", "job", "jobfile", "machine", "rehearsal", "runs", "searchline"},
-    "foresight": {"errors", "job", "machine", "meter", "rehearsal", "runs", "spread", "start"},
+    "foresight": {"errors", "job", "machine", "rehearsal", "runs", "spread", "start"},
     "driver": {
         "errors",
         "foresight",

@@ -164,13 +164,3 @@ def test_what_is_expected_of_a_place_is_kept_apart(start):
     }  # fmt: skip
     assert load_expectation(storage, "key", "local") is None
     assert load_plan(storage, "key") is None
-
-
-def test_machines_and_their_price_stand_beside_those_foreseen(start):
-    kinds = {"machine": {"cpus": 2, "gpus": 0, "is_head": True, "price_per_hour": 1.0}}
-    made = start(Task(), notes={"predicted": {"seconds": 5, "cost": 1, "kinds": kinds}})
-
-    actual = observed(made, lambda: Result(metrics={})).details["actual"]
-
-    assert sum(actual["machines"].values()) >= 1
-    assert "cost" in actual

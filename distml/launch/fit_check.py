@@ -276,5 +276,7 @@ def _dearness(each: Expectation) -> tuple[float, float, int]:
 
 
 def _hours(seconds: float) -> str:
+    if seconds < 120:
+        return f"{math.ceil(seconds)} s"
     minutes = math.ceil(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60}:{minutes % 60:02} h"

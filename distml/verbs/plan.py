@@ -18,7 +18,6 @@ import click
 from distml.errors import UserError
 from distml.launch.shapes import shape_of
 from distml.machine import num_gpus
-from distml.runs.plans import save_expectation
 from distml.runs.store import RunStore
 from distml.runs.strict_json import dumps
 from distml.terminal import block, duration, table
@@ -83,6 +82,9 @@ def command(
     place = place_plan(plan, on, shape, deadline=deadline, budget=budget)
     # Of this machine the plan itself is kept.
     if place["chosen"]["seconds"] is not None and place["provider"] != "here":
+        # Only here: it names plans by their content, and loads numpy for that.
+        from distml.runs.plans import save_expectation
+
         save_expectation(RunStore(storage).storage, plan["key"], on, expectation_of(place))
     click.echo(dumps({**plan, "place": place}) if as_json else place_text(plan, place, width()))
     return 0
@@ -179,7 +181,9 @@ def _trials(search: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
     """How many runs a search consists of, and how many there is time for."""
     if search is None:
         return
-    words = f"{search['trials']}, one after another, each {_time(search['each'])}"
+    at_once = search.get("at_once", 1)
+    how = "one after another" if at_once == 1 else f"{at_once} at one time"
+    words = f"{search['trials']}, {how}, each {_time(search['each'])}"
     if search["fitting"] is not None:
         num = min(search["fitting"], search["trials"])
         words += f"; {num} of them fit into {duration(search['time_budget_s'])}"

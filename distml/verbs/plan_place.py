@@ -115,13 +115,12 @@ def place_plan(
 
 def expectation_of(place: Mapping[str, Any]) -> dict[str, Any]:
     """What the run there will be held against."""
-    run, names = place["run"], ("cpus", "gpus", "is_head", "price_per_hour")
+    run = place["run"]
     return {
         "seconds": run["seconds"],
         "cost": run["cost"],
         "machines": run["machines"],
         "peak_bytes": place["driver_bytes"],
-        "kinds": {each["name"]: {n: each[n] for n in names} for each in place["machines"]},
     }
 
 
@@ -138,8 +137,10 @@ def _chosen(
 
 
 def _of_run(chosen: Expectation) -> Expectation:
-    """The same from when the head is there: what a driver can measure."""
-    starts = replace(chosen.starts, head_s=Span(0.0, 0.0, 0.0), down_s=0.0)
+    """The same from when the driver is there and joins Ray: what it can measure itself."""
+    starts = replace(
+        chosen.starts, head_s=Span(0.0, 0.0, 0.0), driver_s=Span(1.0, 0.3, 3.0), down_s=0.0
+    )
     return replace(chosen, starts=starts)
 
 

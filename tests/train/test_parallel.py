@@ -6,6 +6,7 @@ from torch import distributed as dist
 from torch import nn
 
 from distml.errors import UserError
+from distml.rehearsal import rehearsal
 from distml.train.momenta import begin_with_momenta, load_momenta, momenta
 from distml.train.parallel import (
     Parallel,
@@ -177,6 +178,8 @@ def test_a_gpu_that_is_not_there_is_refused_and_none_is_taken_by_itself():
     for gpus in (1, 0.5):
         with pytest.raises(UserError, match=f"gpus_per_worker={gpus}: torch sees no GPU"):
             choose_device(gpus)
+    with rehearsal():  # a sample of what will run where there is one
+        assert choose_device(1) == CPU
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=["nan", "inf"])
