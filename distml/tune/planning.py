@@ -1,8 +1,9 @@
 """What a search over jobs would take: the plan of one trial, times the trials there will be.
 
 One decision: one trial's job is planned as any job is, on samples of its rows; that of the first
-configuration that would be proposed. Trials run one after another, so times add up, and memory is
-that of one. Configurations that cost more or less than the first are not foreseen.
+configuration that would be proposed. Times add up, also where several run at one time and share the
+CPUs; memory is that of those that run at one time. Configurations that cost more or less than the
+first are not foreseen.
 """
 
 import math
@@ -57,12 +58,14 @@ def plan_search(task: "Tune", context: RunContext) -> dict[str, Any]:
     trials = wanted if fitting is None else min(wanted, fitting)
     search = {
         "trials": wanted,
+        "at_once": task.max_concurrent_trials,
         "each": plan["seconds"],
         "time_budget_s": task.time_budget_s,
         "fitting": fitting,
         "planned": to_json(dict(config)),
     }
-    return {**plan, **_times(trials, plan), "search": search}
+    memory = _memory(task.max_concurrent_trials, plan)
+    return {**plan, **_times(trials, plan), **memory, "search": search}
 
 
 def _fitting(budget_s: float | None, each_s: float) -> int | None:
@@ -75,6 +78,14 @@ def _times(trials: int, plan: Mapping[str, Any]) -> dict[str, Any]:
     spans = {name: plan[name] for name in ("seconds", "fits_seconds") if name in plan}
     phases = {name: _multiplied(span, trials) for name, span in plan["phases"].items()}
     return {**{name: _multiplied(span, trials) for name, span in spans.items()}, "phases": phases}
+
+
+def _memory(at_once: int, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The memory of a plan, where so many processes have as much each."""
+    if at_once == 1 or "memory" not in plan:
+        return {}
+    peak = _multiplied(plan["memory"]["peak_bytes"], at_once)
+    return {"memory": {**plan["memory"], "peak_bytes": peak}}
 
 
 def _multiplied(span: Mapping[str, float], by: int) -> dict[str, float]:

@@ -61,7 +61,9 @@ class Quadratic:
 
     def plan(self, context: RunContext) -> dict[str, Any]:
         span = {"value": 10.0, "low": 8.0, "high": 20.0}
-        return {"rows": 5, "seconds": span, "phases": {"fit": span}, "members": []}
+        memory = {"peak_bytes": {"value": 4.0, "high": 5.0}}
+        known = {"seconds": span, "phases": {"fit": span}, "memory": memory}
+        return {"rows": 5, "members": [], **known}
 
 
 def quadratic(x: float, epochs: int = 0, fails_at: tuple[float, ...] = ()) -> Job:
@@ -351,4 +353,7 @@ def test_plan_is_that_of_a_trial_times_the_trials(tmp_path: Path) -> None:
     limited = Tune(quadratic, space=space, metric="score", search="grid", time_budget_s=15)
     assert limited.plan(context)["search"]["fitting"] == 2
     assert limited.plan(context)["seconds"]["value"] == 20.0
+    wide = Tune(quadratic, space=space, metric="score", search="grid", max_concurrent_trials=2)
+    assert wide.plan(context)["search"]["at_once"] == 2
+    assert wide.plan(context)["memory"]["peak_bytes"] == {"value": 8.0, "high": 10.0}
     json.dumps(plan)
