@@ -14,9 +14,9 @@ from distml.launch.cloud_cluster import CloudCluster, Standing, open_cluster, pa
 from distml.launch.cluster import ClusterHandle
 from distml.launch.handle import JobHandle
 from distml.launch.jobs_api import JobsApi
-from distml.launch.launcher import LaunchPlan, LaunchRequest
-from distml.launch.ray_job import MAY_START, hand_over, may_start, plan_job
-from distml.launch.take_down import take_down
+from distml.launch.launcher import LaunchPlan, LaunchRequest, PlacedJob
+from distml.launch.ray_job import MAY_START, hand_over, may_start, placed_jobs, plan_job
+from distml.launch.take_down import bring_up, take_down
 from distml.launch.warden import MARK
 from distml.runs.submissions import load_submission
 
@@ -71,7 +71,7 @@ class CloudLauncher:
         cluster = open_cluster(self._path, to_start=True)
         for warning in cluster.file.warnings:
             _say(f"warning: {warning}")
-        standing = cluster.bring_up(_orders(cluster, plan.request, job), _say)
+        standing = bring_up(cluster, _orders(plan.request, job), _say)
         down = not standing.was_up if limits.down is None else limits.down
         try:
             if standing.was_up:
@@ -90,6 +90,10 @@ class CloudLauncher:
     def attach(self, storage: str, run_id: str) -> JobHandle:
         """See `Launcher`. Comes in when something is asked that the storage does not know."""
         return CloudHandle(storage, run_id, self._path)
+
+    def jobs(self) -> list[PlacedJob]:
+        """See `Launcher`."""
+        return placed_jobs(_TunnelApi(self._path))
 
 
 class CloudHandle(ClusterHandle):
@@ -160,7 +164,7 @@ class _TunnelApi(JobsApi):
         return super()._request(method, path, **options)
 
 
-def _orders(cluster: CloudCluster, request: LaunchRequest, job: str) -> dict[str, Any]:
+def _orders(request: LaunchRequest, job: str) -> dict[str, Any]:
     """What the warden of a cluster that is started for a run has to keep."""
     limits, down = request.limits, request.limits.down is not False
     return {

@@ -131,19 +131,12 @@ class CloudCluster:
         tunnel.close()
         return None
 
-    def bring_up(
-        self,
-        plan: Mapping[str, Any],
-        say: Callable[[str], None],
-        *,
-        max_wait_s: float | None = None,
-    ) -> Standing:
+    def bring_up(self, plan: Mapping[str, Any], say: Callable[[str], None]) -> Standing:
         """Bring it up if it is not.
 
         Args:
             plan: What its warden shall keep if it is started now: fields of `limits.Plan`.
             say: Takes what a person wants to know, a line each.
-            max_wait_s: Seconds it may take.
 
         Raises:
             UserError: something has to be put right first.
@@ -167,7 +160,7 @@ class CloudCluster:
         )
         self._hosts_file.unlink(missing_ok=True)
         remember(note)
-        reach = self._launch(told, bring=True, max_wait_s=max_wait_s)
+        reach = self._launch(told, bring=True)
         remember(replace(note, reach=asdict(reach)))
         tunnel = Tunnel(reach)
         end = time.monotonic() + _ANSWERS_S
@@ -219,9 +212,7 @@ class CloudCluster:
     def _hosts_file(self) -> Path:
         return state_folder() / f"{self.name}.hosts"
 
-    def _launch(
-        self, plan: Mapping[str, Any], *, bring: bool, max_wait_s: float | None = None
-    ) -> Reach:
+    def _launch(self, plan: Mapping[str, Any], *, bring: bool) -> Reach:
         """Have Ray's launcher bring it up, or only tell how its head is reached."""
         folder = state_folder()
         answer = folder / f"{self.name}.answer"
@@ -245,7 +236,7 @@ class CloudCluster:
             with process.stdin as stdin:
                 stdin.write(json.dumps(orders).encode())
             try:
-                process.wait(max_wait_s)
+                process.wait()
             except BaseException:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)

@@ -5,17 +5,27 @@ that it can: whether the machines are there is asked, never read here. Notes are
 `$XDG_STATE_HOME/distml/clusters`, with the logs of Ray's cluster launcher and the host keys.
 """
 
+import contextlib
 import difflib
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from distml.errors import UserError
 
-__all__ = ["KnownCluster", "find_known", "forget", "known_clusters", "remember", "state_folder"]
+__all__ = [
+    "KnownCluster",
+    "find_known",
+    "forget",
+    "known_clusters",
+    "locked",
+    "remember",
+    "state_folder",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +56,14 @@ def state_folder() -> Path:
     folder = Path(state) / "distml" / "clusters"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Let no other process of this user start or end the same cluster meanwhile; waits for one."""
+    with (state_folder() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def remember(cluster: KnownCluster) -> None:

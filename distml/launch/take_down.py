@@ -1,4 +1,4 @@
-"""Take a cluster down, so that nothing of it is left: no machine, and on one's own no process.
+"""Bring a cluster up whole or not at all, and take it down so that nothing of it is left.
 
 One decision: its autoscaler is stopped first, which would start workers in the place of those that
 end; then machines are ended from here, by one's own rights, and asked for until there are none.
@@ -7,23 +7,54 @@ Ray's own `ray down` waits for a head that is dead, and leaves one's own workers
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 from distml.errors import DistmlError, LaunchError, UserError
 from distml.launch.bring_up import ask_warden, head_reach
-from distml.launch.cloud_cluster import CloudCluster
-from distml.launch.known import forget
+from distml.launch.cloud_cluster import CloudCluster, Standing
+from distml.launch.known import forget, known_clusters, locked
 from distml.launch.machines import local_state_files, terminate
 from distml.launch.ssh import Reach
 from distml.launch.warden import stop_command
 
-__all__ = ["take_down"]
+__all__ = ["bring_up", "take_down"]
 
 _GONE_S = 300.0
 # Jobs get 45 s to save their work.
 _HEAD_S = 180.0
+
+
+def bring_up(
+    cluster: CloudCluster, plan: Mapping[str, Any], say: Callable[[str], None]
+) -> Standing:
+    """Bring a cluster up if it is not; what comes up half is taken down again.
+
+    Args:
+        cluster: Which.
+        plan: What its warden shall keep if it is started now: fields of `limits.Plan`.
+        say: Takes what a person wants to know, a line each.
+
+    Raises:
+        UserError: something has to be put right first.
+        LaunchError: it does not come up, or somebody interrupted it.
+    """
+    with locked(cluster.name):
+        try:
+            return cluster.bring_up(plan, say)
+        except BaseException as error:
+            if not _came_half(cluster):
+                raise
+            say(f"taking {cluster.name} down again")
+            try:
+                _take_down(cluster, "it did not come up", say)
+            except DistmlError as second:
+                say(f"warning: {second}")
+            if isinstance(error, KeyboardInterrupt):
+                raise LaunchError(f"{cluster.name} was interrupted while it came up") from None
+            raise
 
 
 def take_down(cluster: CloudCluster, reason: str, say: Callable[[str], None]) -> None:
@@ -38,6 +69,16 @@ def take_down(cluster: CloudCluster, reason: str, say: Callable[[str], None]) ->
         UserError: the provider cannot be asked.
         LaunchError: something is left.
     """
+    with locked(cluster.name):
+        _take_down(cluster, reason, say)
+
+
+def _came_half(cluster: CloudCluster) -> bool:
+    """Whether a start of it was noted, and not its end."""
+    return any(one.name == cluster.name and not one.reach for one in known_clusters())
+
+
+def _take_down(cluster: CloudCluster, reason: str, say: Callable[[str], None]) -> None:
     if cluster.provider == "local":
         _stop_own_machines(cluster, reason, say)
     else:

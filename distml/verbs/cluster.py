@@ -15,7 +15,7 @@ from distml.errors import UserError
 from distml.launch.cloud import IDLE_MINUTES
 from distml.launch.cloud_cluster import CloudCluster, open_cluster
 from distml.launch.standing import look_around, look_at, table
-from distml.launch.take_down import take_down
+from distml.launch.take_down import bring_up, take_down
 
 __all__ = ["command"]
 
@@ -70,7 +70,7 @@ def up_command(
     for warning in cluster.file.warnings:
         _say(f"warning: {warning}")
     limits = {"max_hours": max_hours, "max_cost": max_cost, "idle_s": idle_minutes * 60 or None}
-    standing = cluster.bring_up(limits, _say)
+    standing = bring_up(cluster, limits, _say)
     if standing.was_up:
         cluster.tell_warden(standing.reach, limits)
     standing.tunnel.close()
