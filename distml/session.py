@@ -130,7 +130,8 @@ def nodes() -> list[dict[str, float]]:
     """
     import ray
 
-    alive: list[dict[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    seen: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    alive: list[dict[str, float]] = [node["Resources"] for node in seen if node["Alive"]]
     workers = sum("node:__internal_head__" not in node for node in alive)
     least = min((node.get("memory", 0.0) for node in alive), default=0.0)
     told: list[dict[str, float]] = json.loads(os.environ.get(MAY_START, "[]"))
@@ -141,7 +142,7 @@ def resources() -> dict[str, float]:
     """The same of all nodes together."""
     total = Counter[str]()
     for node in nodes():
-        total.update(node)  # type: ignore[arg-type]
+        total.update(node)
     return dict(total)
 
 
