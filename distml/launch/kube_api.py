@@ -20,7 +20,6 @@ RUN = "distml/run"
 _TIMEOUT_S = 5.0
 _RAYJOBS = {"group": "ray.io", "version": "v1", "plural": "rayjobs"}
 _EVENTS = {"group": "events.k8s.io", "version": "v1", "plural": "events"}
-_MOST_EVENTS = 500
 
 
 class KubeApi:
@@ -90,7 +89,7 @@ class KubeApi:
             The texts, the latest last; none where we may not read them.
         """
         try:
-            listed = self._ask("list", _EVENTS, limit=_MOST_EVENTS)
+            listed = self._ask("list", _EVENTS)
         except (UserError, LaunchError):
             return []
         events = [event for event in listed["items"] if event.get("type") == "Warning"]
@@ -129,6 +128,11 @@ class KubeApi:
 
     def _refusal(self, verb: str, error: Any) -> UserError | LaunchError:
         said, name, namespace = _said(error), self.context.name, self.context.namespace
+        if not error.status:  # the client's way of saying that TLS fails
+            return UserError(
+                f"the Kubernetes API server of context {name} does not prove to be it ({said}); "
+                "the kubeconfig's certificate-authority is that of another"
+            )
         if error.status == 401:
             return UserError(
                 f"context {name}: Kubernetes does not know you; log in again, so that "

@@ -213,7 +213,13 @@ def _runtime_env(given: str | None, more: Mapping[str, str]) -> str:
     import yaml
 
     environment = yaml.safe_load(given or "") or {}
-    ours = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S), "PYTHONUNBUFFERED": "1"}
+    ours = {
+        # Ray signals the driver and what starts it: of two different signals the second may come
+        # while the first is dealt with.
+        "RAY_JOB_STOP_SIGNAL": "SIGINT",
+        "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
+        "PYTHONUNBUFFERED": "1",
+    }
     environment["env_vars"] = {**ours, **(environment.get("env_vars") or {}), **more}
     return json.dumps(environment)
 

@@ -9,6 +9,7 @@ import copy
 import json
 import re
 import secrets
+import ssl
 import threading
 import time
 from datetime import UTC, datetime
@@ -96,6 +97,13 @@ class Kubernetes:
         self.server.server_close()
         for thread in self.threads:
             thread.join()
+
+    def secure(self, certificate, key):
+        """From now on, speak TLS alone."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = self.url.replace("http:", "https:")
 
     def kubeconfig(self, path, *, user=None, namespace="jobs", **cluster):
         """Write a kubeconfig with one context, `test`."""

@@ -1,13 +1,17 @@
 """A run as a RayJob: what is sent, what is refused, and what is made of what Kubernetes says."""
 
+import base64
+import copy
 import json
 import shlex
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -203,6 +207,30 @@ def test_no_key_of_this_machine_is_sent_or_kept(kube, place, s3_uri, monkeypatch
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        lambda job: job["spec"].update(entryPoint="x"),
+        lambda job: job["spec"].update(submissionMode="HttpMode"),
+        lambda job: job["spec"].update(clusterSelector={"a": "b"}),
+        lambda job: job["spec"]["rayClusterSpec"]["headGroupSpec"].update(
+            rayStartParams={"num-cpus": 0}
+        ),
+        lambda job: _pod(job["spec"]).update(images="x"),
+        lambda job: _pod(job["spec"]).pop("name"),
+        lambda job: job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0].update(minReplicas=99),
+        lambda job: job["metadata"].update(name="One"),
+    ],
+    ids=["typo", "mode", "two clusters", "a number", "in a pod", "no name", "min > max", "capital"],
+)
+def test_the_server_of_these_tests_takes_no_wrong_manifest(kube, place, s3_uri, change):
+    rayjob = copy.deepcopy(dict(place.plan(request(s3_uri)).submission))
+    change(rayjob)
+
+    with pytest.raises((AssertionError, jsonschema.ValidationError)):
+        check_rayjob(rayjob)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda k: k.forbidden.add("create"), "does not let you create RayJobs in jobs"),
@@ -379,6 +407,36 @@ def test_who_is_not_known_is_told_to_log_in(kube, place, s3_uri, tmp_path):
     kube.kubeconfig(tmp_path / "kubeconfig", user={"token": "another"})
 
     assert "kubectl --context test get rayjobs" in str(refusal(place, s3_uri))
+
+
+def certified(kube, folder):
+    """A server with a certificate of its own making, and that."""
+    certificate, key = folder / "tls.crt", folder / "tls.key"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1"
+    where = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    try:
+        subprocess.run([*shlex.split(make), *where], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("making a certificate needs openssl")
+    kube.secure(certificate, key)
+    return base64.b64encode(certificate.read_bytes()).decode()
+
+
+def test_a_server_that_proves_who_it_is_is_spoken_to(kube, place, s3_uri, tmp_path):
+    authority = certified(kube, tmp_path)
+    kube.kubeconfig(tmp_path / "kubeconfig", **{"certificate-authority-data": authority})
+
+    submit(place, s3_uri)
+
+    assert kube.rayjob() is not None
+
+
+def test_a_server_that_proves_nothing_is_told_nothing(kube, place, s3_uri, tmp_path):
+    certified(kube, tmp_path)
+    kube.kubeconfig(tmp_path / "kubeconfig")
+
+    assert "context test does not prove to be it (" in str(refusal(place, s3_uri))
+    assert kube.requests == []
 
 
 def login(command):
@@ -581,6 +639,17 @@ def test_a_run_over_its_time_ends_as_one(kube, place, s3_uri, monkeypatch):
 
     assert handle.wait() == 124
     assert kube.ray.jobs["one"]["status"] == "STOPPED"
+
+
+def test_what_the_storage_tells_needs_no_kubernetes(kube, place, s3_uri, monkeypatch):
+    submit(place, s3_uri)
+    monkeypatch.setenv("KUBECONFIG", "gone")
+
+    handle = place.attach(s3_uri, "one")
+
+    assert (handle.status(), list(handle.logs())) == (RunStatus.PENDING, [])
+    with pytest.raises(UserError, match="no Kubernetes cluster is known here"):
+        handle.stop()
 
 
 def test_a_job_that_somebody_deleted_is_missed(kube, place, s3_uri, monkeypatch):
