@@ -1,7 +1,14 @@
 """The world of hosts itself: nothing leads out, and what is done to a host is done to it alone."""
 
+import shutil
+import signal
+import subprocess
+import sys
+
+import psutil
 import pytest
 
+from tests.hosts.host import CHECKOUT
 from tests.hosts.namespaces import refuse_a_way_out, until
 from tests.hosts.world import SSH
 
@@ -67,4 +74,26 @@ from pyarrow.fs import FileSelector, FileSystem
 storage, path = FileSystem.from_uri(sys.argv[1])
 storage.open_output_stream(path).close()
 print(*[file.path for file in storage.get_file_info(FileSelector("plain/runs"))])
+"""
+
+
+def test_nothing_of_a_world_outlives_the_tests_that_are_killed():
+    command = [sys.executable, "-c", _WORLD]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as tests:
+        folder, *pids = tests.stdout.readline().split()
+        assert all(psutil.pid_exists(int(pid)) for pid in pids)
+        tests.send_signal(signal.SIGKILL)
+
+    until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids), "all have ended")
+    shutil.rmtree(folder)
+
+
+_WORLD = """
+import time
+from tests.hosts.world import World
+with World() as world:
+    host = world.start_host("three", "10.77.0.98")
+    child = host.popen(["sleep", "1000"])
+    print(world.folder, world.client.pid, world.storage.pid, host.pid, child.pid, flush=True)
+    time.sleep(1000)
 """
