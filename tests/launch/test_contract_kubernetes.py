@@ -17,9 +17,9 @@ from distml.runs.storage import join_uri
 from distml.runs.store import RunStore
 from tests.launch import test_contract
 from tests.launch.head import TOKEN
-from tests.launch.kube import Kubernetes, PodsOfRay
-
-MANIFEST = Path(__file__).parents[2] / "cluster" / "kuberay.yaml"
+from tests.launch.kube import Kubernetes
+from tests.launch.pods import fill
+from tests.launch.rays import PodsOfRay
 
 pytestmark = [pytest.mark.parametrize("name", ["kubernetes"]), pytest.mark.slow]
 
@@ -63,12 +63,11 @@ class Pods(test_contract.Place):
 
 @pytest.fixture
 def place(name, tmp_path, tmp_path_factory, monkeypatch, ray_head, s3_uri):
-    monkeypatch.chdir(tmp_path)
+    work = tmp_path / "work"
+    fill(work)
+    monkeypatch.chdir(work)
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
     monkeypatch.setattr(kuberay_handle, "_POLL_S", 0.3)
-    manifest = MANIFEST.read_text().replace("YOUR-REGISTRY", "registry.example.org/me")
-    Path("cluster").mkdir()
-    Path("cluster", "kuberay.yaml").write_text(manifest)
     private = tmp_path_factory.mktemp("private")
     (private / "token").write_text(TOKEN)
     account = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
@@ -76,7 +75,7 @@ def place(name, tmp_path, tmp_path_factory, monkeypatch, ray_head, s3_uri):
     with Kubernetes(PodsOfRay(api, account)) as kube:
         kube.period_s = 0.3
         monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig(private / "kubeconfig")))
-        place = Pods(tmp_path, s3_uri)
+        place = Pods(work, s3_uri)
         place.kube = kube
         yield place
         for _, name in list(kube.objects):
