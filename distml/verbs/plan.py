@@ -24,12 +24,9 @@ from distml.terminal import block, duration, table
 from distml.verbs.follow import width
 from distml.verbs.options import search_arguments, search_options, storage_option
 from distml.verbs.plan_place import check_limits, expectation_of, place_plan
-from distml.verbs.plan_text import place_text
+from distml.verbs.plan_text import LEAST_CPU_SHARE, place_text
 
 __all__ = ["command", "plan_text"]
-
-_LEAST_CPU_SHARE = 0.75
-"""Below this a sample was held up by other work, not by its own reading and writing."""
 
 
 @click.command(
@@ -173,7 +170,7 @@ def _expectations(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         ends = "; they may stop before, which the range allows for" if epochs["may_stop"] else ""
         yield "networks", f"trained for a few epochs here, and counted to their last{ends}"
     share = plan["measured"][-1]["cpu_share"]
-    if share < _LEAST_CPU_SHARE:
+    if share < LEAST_CPU_SHARE:
         yield "beware", f"other work left it {share:.0%} of a CPU meanwhile: the time may be less"
 
 

@@ -9,7 +9,10 @@ from typing import Any
 
 from distml.terminal import block, duration, table
 
-__all__ = ["place_text"]
+__all__ = ["LEAST_CPU_SHARE", "place_text"]
+
+LEAST_CPU_SHARE = 0.75
+"""Below this a sample was held up by other work, not by its own reading and writing."""
 
 
 def place_text(plan: Mapping[str, Any], place: Mapping[str, Any], columns: int) -> str:
@@ -110,11 +113,17 @@ def _expectations(
         words = f"that a machine is there after {_time(worker)}; nobody measured it there"
         yield "assumed", words
     yield "known from", _source(plan)
+    if plan["used"]["what"] == "samples" and plan["measured"][-1]["cpu_share"] < LEAST_CPU_SHARE:
+        share = plan["measured"][-1]["cpu_share"]
+        yield "beware", f"other work left it {share:.0%} of a CPU meanwhile: the time may be less"
 
 
 def _against(span: Mapping[str, float] | None, limit: float, say: Callable[[float], Any]) -> str:
-    surely = span is not None and span["high"] <= limit
-    return f"{say(limit)}: " + ("kept, as it seems" if not surely else "kept, at the worst too")
+    if span is None:
+        return f"{say(limit)}: nobody knows"
+    if span["high"] <= limit:
+        return f"{say(limit)}: kept, at the worst too"
+    return f"{say(limit)}: kept as expected, but not at the worst ({say(span['high'])})"
 
 
 def _source(plan: Mapping[str, Any]) -> str:

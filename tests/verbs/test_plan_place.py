@@ -66,7 +66,14 @@ def test_a_deadline_chooses_the_cheapest_and_says_how_to_have_it_so():
         "to have it so  max_workers: 1 of cpu-spot in cluster/aws.yaml\n",
     ):
         assert line in text
-    assert "kept, as it seems" in text_of(STACK, deadline="15m")
+    late = text_of(STACK, deadline="15m")
+    assert "15:00 min: kept as expected, but not at the worst (40:05 min)" in late
+
+
+def test_a_sample_that_was_held_up_by_other_work_is_said_to_be():
+    assert "beware" not in text_of(STACK)
+    busy = [{"rows": 1000, "seconds": 2.0, "cpu_share": 0.5}]
+    assert "other work left it 50% of a CPU" in text_of({**STACK, "measured": busy})
 
 
 def test_a_budget_chooses_the_fastest_and_both_limits_hold_together():
