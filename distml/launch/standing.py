@@ -4,6 +4,7 @@ One decision: each is asked at the same time and for five seconds at most, and o
 asked is shown as that; a list that fails because of one cluster would hide what the others cost.
 """
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ class Seen:
     file: str
     """Its file."""
     state: str
-    """up, starting, gone, or why it cannot be told."""
+    """up, starting, gone, or unknown."""
     nodes: dict[str, int] = field(default_factory=dict)
     """Node type → machines."""
     started_at: float | None = None
@@ -50,6 +51,8 @@ class Seen:
     """Job → status."""
     ended: str | None = None
     """Why its warden has ended it."""
+    problem: str | None = None
+    """Why it is unknown how it stands."""
 
     def details(self) -> list[str]:
         """What the table has no room for, a line each."""
@@ -67,7 +70,7 @@ class Seen:
 
     def warnings(self) -> list[str]:
         """What somebody should do something about, a line each."""
-        lines = []
+        lines = [] if self.problem is None else [f"warning: {self.name}: {self.problem}"]
         if self.state == "up" and self.idle_s is not None and self.idle_s >= _IDLE_WARNING_S:
             lines.append(
                 f"warning: {self.name} has had no job for {self.idle_s / 60:.0f} minutes: "
@@ -122,25 +125,29 @@ def look_around() -> tuple[list[Seen], list[str]]:
     noted = known_clusters()
     with ThreadPoolExecutor(max_workers=8) as pool:
         seen = list(pool.map(_look_at_noted, noted))
-    return seen, strangers(noted)
+    readable = []
+    for one in noted:
+        with contextlib.suppress(UserError):
+            readable.append(CloudCluster(_file(one)))
+    return seen, strangers(readable)
 
 
-def strangers(noted: Sequence[KnownCluster]) -> list[str]:
-    """Machines in the accounts and regions of noted clusters that belong to no noted one."""
-    names = {one.name for one in noted}
-    places = {(one.provider, one.region): one for one in noted if one.provider == "aws"}
+def strangers(clusters: Sequence[CloudCluster]) -> list[str]:
+    """Machines where these clusters are that belong to none of them, nor to another noted one."""
+    names = {one.name for one in clusters} | {one.name for one in known_clusters()}
+    # Of one account and region once; other providers tell of the asked cluster only.
+    places = {one.file.shape.region: one for one in clusters if one.provider == "aws"}
     lines = []
-    for place in places.values():
+    for region, place in places.items():
         try:
-            config = _file(place).config
-            others = [one for one in all_machines(config) if one.cluster not in names]
+            others = [m for m in all_machines(place.file.config) if m.cluster not in names]
         except DistmlError as error:
-            lines.append(f"warning: {place.provider} {place.region} cannot be asked: {error}")
+            lines.append(f"warning: {region} cannot be asked for others: {error}")
             continue
         for name in sorted({one.cluster for one in others}):
             ids = ", ".join(m.machine_id for m in others if m.cluster == name)
             lines.append(
-                f"warning: {place.region} has machines of a cluster {name!r} that was not started "
+                f"warning: {region} has machines of a cluster {name!r} that was not started "
                 f"from here: {ids}"
             )
     return lines
@@ -177,7 +184,11 @@ def _look_at_noted(noted: KnownCluster) -> Seen:
         return look_at(CloudCluster(_file(noted)))
     except DistmlError as error:
         return Seen(
-            name=noted.name, file=noted.file, state=f"? {error}", started_at=noted.started_at
+            name=noted.name,
+            file=noted.file,
+            state="unknown",
+            started_at=noted.started_at,
+            problem=str(error),
         )
 
 

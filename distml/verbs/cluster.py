@@ -14,7 +14,7 @@ import click
 from distml.errors import UserError
 from distml.launch.cloud import IDLE_MINUTES
 from distml.launch.cloud_cluster import CloudCluster, open_cluster
-from distml.launch.standing import look_around, look_at, table
+from distml.launch.standing import look_around, look_at, strangers, table
 from distml.launch.take_down import bring_up, take_down
 
 __all__ = ["command"]
@@ -91,10 +91,13 @@ def down_command(which: str) -> None:
 @_which
 def status_command(which: str) -> None:
     """Show one cluster: its nodes, its jobs, what it has cost and when it ends."""
-    seen = look_at(open_cluster(which))
+    cluster = open_cluster(which)
+    seen = look_at(cluster)
     click.echo(table([seen]))
-    for line in (*seen.details(), *seen.warnings()):
+    for line in seen.details():
         click.echo(line)
+    for line in (*seen.warnings(), *strangers([cluster])):
+        _say(line)
 
 
 @command.command("list")

@@ -88,16 +88,21 @@ class CloudUser:
         child.communicate()
 
     def left(self, storage: str, run: str) -> dict[str, Any]:
-        """What a run has left: status, attempts, metrics, golden rows, units of each host."""
+        """What a run has left: status, attempts, metrics, golden rows, units of each host, log.
+
+        `begun` has the epoch at which each attempt at a training began.
+        """
         told = self.client.run(["python", "-c", _LEFT, storage, run], timeout_s=60).stdout
         return dict(json.loads(told))
 
-    def wait_for_units(self, storage: str, run: str, count: int, alive: Inside) -> None:
-        """Wait until so many units of a run are done."""
+    def wait_for_units(
+        self, storage: str, run: str, count: int, alive: Inside, *, kind: str = "unit_done"
+    ) -> None:
+        """Wait until so many units of a run are done, or there are so many other events of it."""
 
         def done() -> bool:
             told = self.client.run(
-                ["python", "-c", _UNITS, storage, run], check=False, timeout_s=60
+                ["python", "-c", _UNITS, storage, run, kind], check=False, timeout_s=60
             )
             return told.returncode == 0 and int(told.stdout) >= count
 
@@ -135,15 +140,18 @@ golden = []
 if store.storage.stat(f"{run}/bundle/golden.arrow"):
     with pa.ipc.open_file(pa.py_buffer(store.storage.read(f"{run}/bundle/golden.arrow"))) as file:
         golden = [repr(row) for row in file.read_all().to_pylist()]
-done = [e for e in store.events(run) if e["kind"] == "unit_done" and e.get("worker")]
+events = list(store.events(run))
+done = [e for e in events if e["kind"] == "unit_done" and e.get("worker")]
 print(json.dumps({
     "status": str(record.status), "attempts": len(record.attempts),
     "metrics": record.metrics, "golden": golden,
     "hosts": Counter(e["worker"].split(":")[0] for e in done),
+    "log": [e["message"] for e in events if e["kind"] == "log"],
+    "begun": [e["epoch"] for e in events if e["kind"] == "training_started"],
 }, default=str))
 """
 _UNITS = """
 import sys
 from distml.runs.store import RunStore
-print(sum(e["kind"] == "unit_done" for e in RunStore(sys.argv[1]).events(sys.argv[2])))
+print(sum(e["kind"] == sys.argv[3] for e in RunStore(sys.argv[1]).events(sys.argv[2])))
 """

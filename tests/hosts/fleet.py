@@ -21,6 +21,7 @@ __all__ = ["Fleet", "aws_file", "aws_user"]
 
 METADATA = "169.254.169.254"
 _PORT = 9100
+_JOBS = ("tests/hosts/small_stack.py", "tests/hosts/small_network.py")
 _MARK = "root/spot-action.json"
 
 
@@ -142,7 +143,7 @@ def aws_file(world: World, *, workers: int = 3, idle_minutes: float = 0.5) -> di
 
 def aws_user(world: World, **options: Any) -> CloudUser:
     """A user with that file, and beside it what it names."""
-    user = CloudUser(world, aws_file(world, **options), jobs=("tests/hosts/small_stack.py",))
+    user = CloudUser(world, aws_file(world, **options), jobs=_JOBS)
     shutil.copytree(CHECKOUT / "cluster/node", user.path / "cluster/node")
     shutil.copy(CHECKOUT / "cluster/prices.csv", user.path / "cluster")
     return user

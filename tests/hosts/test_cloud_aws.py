@@ -74,8 +74,9 @@ def test_status_tells_what_it_costs_and_what_nobody_started(user, fleet, undistu
     assert cells[:4] == [user.name, "up", "1", "head"]
     assert float(cells[6]) == pytest.approx(0.192, abs=0.005)  # an m6i.xlarge
     assert float(cells[5]) > 0
-    assert "machines of a cluster 'elsewhere' that was not started from here" in listed.err
-    assert stranger[0]["id"] in listed.err
+    for told in (status, listed):
+        assert "machines of a cluster 'elsewhere' that was not started from here" in told.err
+        assert stranger[0]["id"] in told.err
 
 
 @pytest.mark.parametrize("notice_s", [None, 20], ids=["without notice", "with notice"])
@@ -98,6 +99,34 @@ def test_spot_machine_that_is_taken_away_does_not_change_the_model(
     assert left["attempts"] == 1
     assert left["metrics"] == undisturbed["metrics"]
     assert left["golden"] == undisturbed["golden"]
+
+
+def test_network_is_saved_at_the_notice_and_trained_on_elsewhere(user, fleet, world, undisturbed):
+    name, epochs = "network", 300
+    storage = world.storage.bucket_uri(name)
+    child = user.begin(
+        f"run small_network.py --epochs {epochs} {ON} --run-id {name}", storage=storage
+    )
+    user.wait_for_units(storage, name, 10, child, kind="epoch")
+    trains = [
+        instance
+        for instance in fleet.running("cpu-spot")
+        if any("RayTrainWorker" in line for line in fleet.hosts[instance].processes())
+    ]
+    assert len(trains) == 2
+    fleet.take_away(trains[0], notice_s=25)
+    until(lambda: fleet.drained(trains[0]), f"Ray drains {trains[0]}", timeout_s=60)
+    user.wait_for_units(storage, name, 2, child, kind="training_started")
+    fleet.take_away(trains[0])
+    told = user.end(child)
+
+    assert told.code == 0, told
+    left = user.left(storage, name)
+    assert any("preempted=1" in line for line in left["log"]), left["log"]
+    # From where it was, not from the beginning.
+    assert left["begun"][0] == 0
+    assert min(left["begun"][1:]) >= 9
+    assert left["metrics"]["hold_out"]["accuracy"] > 0.8
 
 
 def test_down_leaves_nothing_that_costs(user, fleet, undisturbed):

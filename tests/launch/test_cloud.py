@@ -136,7 +136,8 @@ def test_cluster_whose_provider_cannot_be_asked_is_listed_with_the_reason(
     assert main(["cluster", "list"]) == 0
 
     told = capsys.readouterr()
-    assert "no credentials for AWS" in told.out
+    assert told.out.splitlines()[1].split()[:2] == ["mine", "unknown"]
+    assert "warning: mine: no credentials for AWS" in told.err
     assert main(["cluster", "status", "mine"]) == 2
     assert main(["cluster", "up", "mine"]) == 2
     assert "no credentials for AWS: run aws configure" in capsys.readouterr().err
