@@ -42,6 +42,7 @@ __all__ = ["cli", "main"]
 _VERBS: dict[str, str] = {
     "init": "init",
     "doctor": "doctor",
+    "status": "status",
     "plan": "plan",
     "verify": "verify",
     "report": "report",
@@ -168,9 +169,15 @@ def run_command(
 
 
 @cli.command("list")
+@click.option("--on", metavar="PLACE", help="List the jobs that a cluster knows instead.")
 @storage_option
-def list_command(storage: str) -> None:
+def list_command(on: str | None, storage: str) -> None:
     """List the runs, the latest first."""
+    if on is not None:
+        from distml.verbs.placed import placed_text
+
+        click.echo(placed_text(launcher(on).jobs(), width()) or f"no jobs on {on}")
+        return
     runs = RunStore(storage).list()
     click.echo(runs_text(runs, width()) if runs else f"no runs in {storage}")
 
@@ -198,10 +205,17 @@ def show_command(run: str, sort: str | None, storage: str) -> None:
 @cli.command("logs")
 @run_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
+@click.option("--unit", metavar="NAME", help="Only what a unit printed; * takes all of them.")
 @storage_option
-def logs_command(run: str, follow: bool, storage: str) -> None:
+def logs_command(run: str, follow: bool, unit: str | None, storage: str) -> None:
     """Print the log of a run."""
-    for piece in _attached(run, storage).logs(follow=follow):
+    handle = _attached(run, storage)
+    pieces = handle.logs(follow=follow)
+    if unit is not None:
+        from distml.verbs.placed import unit_words
+
+        pieces = unit_words(handle, unit, follow=follow)
+    for piece in pieces:
         click.echo(piece, nl=False)
 
 

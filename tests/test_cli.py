@@ -20,14 +20,16 @@ SURFACE = {
     "run": {"--on", "--storage", "--run-id", "--detach", "--help"}
     | SEARCH
     | {"--max-hours", "--max-cost", "--down", "--no-down", "--dry-run"},
-    "list": {"--storage", "--help"},
+    "list": {"--on", "--storage", "--help"},
     "show": {"RUN", "--sort", "--storage", "--help"},
-    "logs": {"RUN", "-f", "--follow", "--storage", "--help"},
+    "logs": {"RUN", "-f", "--follow", "--unit", "--storage", "--help"},
     "resume": {"RUN", "--on", "--storage", "--detach", "--help"}
     | {"--max-hours", "--max-cost", "--down", "--no-down"},
+    "wait": {"RUN", "--storage", "--help"},
     "stop": {"RUN", "--storage", "--help"},
     "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
     "doctor": {"--storage", "--help"},
+    "status": {"RUN", "--storage", "--help"},
     "plan": {"--storage", "--json", "--help", "--on", "--deadline", "--budget", "--measure"}
     | SEARCH,
     "verify": {"--on", "--storage", "--help"},
@@ -76,7 +78,8 @@ def test_the_surface_is_this_and_no_more():
         found = set()
         for parameter in command.get_params(click.Context(command)):
             is_option = isinstance(parameter, click.Option)
-            found |= set(parameter.opts) if is_option else {parameter.make_metavar(None)}
+            flags = {*parameter.opts, *parameter.secondary_opts}
+            found |= flags if is_option else {parameter.make_metavar(None)}
         return found - {""}
 
     context = click.Context(cli)
@@ -130,7 +133,7 @@ def test_the_storage_may_come_from_the_environment(here, monkeypatch):
     ("arguments", "message"),
     [
         (["lst"], "unknown command 'lst'; did you mean list?"),
-        (["zzz"], "unknown command 'zzz'; there are run, list, show, logs, resume, stop"),
+        (["zzz"], "unknown command 'zzz'; there are run, list, show, logs, resume, wait"),
         (["list", "--storag", "x"], "No such option '--storag'. Did you mean '--storage'?"),
         (["show"], "Missing argument 'RUN'."),
         (["run"], "which job? say distml run JOBFILE, such as distml run jobs/x.py"),
@@ -164,6 +167,17 @@ def test_a_failure_names_the_log(here, capfd):
 
     assert code == 1
     assert error_of(capfd) == f"ValueError: no luck at all; see {here}/runs/one/log.txt"
+
+
+def test_wait_says_how_a_run_ended_with_its_exit_code(ran, capfd):
+    main(["run", "tiny.py", "--on", "debug", "--run-id", "broken", "--end", "break_down"])
+    capfd.readouterr()
+
+    assert (main(["wait", "first-run"]), main(["wait", "broken"])) == (0, 1)
+
+    output, errors = capfd.readouterr()
+    assert "SUCCEEDED in" in output
+    assert errors == ""
 
 
 def test_list_shows_runs_with_their_scores(ran, capfd):

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-import cloudpickle
 import joblib
 import numpy as np
 import sklearn
@@ -28,10 +27,9 @@ from threadpoolctl import ThreadpoolController
 from distml import session
 from distml.ensemble.members import Unit, View, fit_member
 from distml.ensemble.memory import Memory
-from distml.errors import DistmlError, StorageError
-from distml.runs.events import active_events
+from distml.ensemble.parcel import Outcome, Packed, WorkerLostError, pack
+from distml.errors import StorageError
 from distml.runs.units import UnitStore, use_units
-from distml.runs.voices import marked, speaking
 
 __all__ = [
     "Outcome",
@@ -44,28 +42,6 @@ __all__ = [
     "run_unit",
     "run_units",
 ]
-
-
-class WorkerLostError(DistmlError):
-    """The process that carried out a unit died, most often for want of memory."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """What came of a unit."""
-
-    value: Any = None
-    """Fitted estimator or prediction."""
-    error: Exception | None = None
-    """Why there is no value. A `WorkerLostError` or a `MemoryError` may be tried again."""
-    seconds: float = 0.0
-    """Wall time of the fit."""
-    peak_bytes: int = 0
-    """Private memory the fit added to its process at its peak; 0 where that cannot be measured."""
-    worker: str = ""
-    """Host and process that ran it."""
-    cached: bool = False
-    """Taken from the run's store."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,39 +58,6 @@ class Settings:
     """Under which key."""
     has_workers: bool = False
     """The fit spreads itself over workers of its own."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Packed:
-    """An outcome on its way from the worker, with what the worker printed and warned of.
-
-    The value travels as bytes: Ray would give it back as views of the object store, which cannot
-    be written to (a warm start does) and hold that memory for as long as the model lives.
-    """
-
-    outcome: Outcome
-    value: bytes = b""
-    output: str = ""
-    warnings: tuple[tuple[Warning, str, int], ...] = ()
-
-    def open(self, unit: str = "") -> Outcome:
-        """The outcome, once what was printed and warned of has been said here.
-
-        Args:
-            unit: Whose words they are, in the log of a run.
-        """
-        in_a_run = bool(unit) and active_events() is not None
-        sys.stdout.write(marked(self.output, f"unit {unit}") if in_a_run else self.output)
-        try:
-            with speaking(unit if in_a_run else ""):
-                for message, filename, line in self.warnings:
-                    warnings.warn_explicit(message, type(message), filename, line)
-        except Warning as error:
-            # Where warnings are errors, the fit would have ended here.
-            return replace(self.outcome, error=self.outcome.error or error)
-        if self.outcome.error is not None:
-            return self.outcome
-        return replace(self.outcome, value=cloudpickle.loads(self.value))
 
 
 def run_unit(shell: Unit, settings: Settings, *arrays: Any) -> Packed:
@@ -134,13 +77,7 @@ def run_unit(shell: Unit, settings: Settings, *arrays: Any) -> Packed:
     ):
         warnings.simplefilter("always")
         outcome = perform(unit, settings)
-    value = b"" if outcome.error is not None else cloudpickle.dumps(outcome.value)
-    return Packed(
-        outcome=replace(outcome, value=None, error=_portable(outcome.error)),
-        value=value,
-        output=printed.getvalue(),
-        warnings=tuple(_portable_warnings(caught)),
-    )
+    return pack(outcome, printed.getvalue(), caught)
 
 
 def run_units(
@@ -287,22 +224,3 @@ def attach(shell: Unit, arrays: tuple[Any, ...]) -> Unit:
 
 
 _ABSENT = np.empty(0, dtype=np.intp)
-
-
-def _portable(error: Exception | None) -> Exception | None:
-    """The error if it survives the journey, else one that says the same."""
-    try:
-        cloudpickle.loads(cloudpickle.dumps(error))
-    except Exception:
-        return DistmlError(f"{type(error).__name__}: {error}")
-    return error
-
-
-def _portable_warnings(
-    caught: list[warnings.WarningMessage],
-) -> Iterator[tuple[Warning, str, int]]:
-    for warning in caught:
-        with contextlib.suppress(Exception):
-            cloudpickle.loads(cloudpickle.dumps(warning.message))
-            if isinstance(warning.message, Warning):
-                yield warning.message, warning.filename, warning.lineno

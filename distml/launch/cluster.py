@@ -15,8 +15,8 @@ from typing import Any
 from distml.errors import LaunchError, UserError
 from distml.launch.handle import EXIT_CODES, JobHandle
 from distml.launch.jobs_api import JobsApi
-from distml.launch.launcher import LaunchPlan, LaunchRequest
-from distml.launch.ray_job import STOP_WAIT_S, hand_over, plan_job
+from distml.launch.launcher import LaunchPlan, LaunchRequest, PlacedJob
+from distml.launch.ray_job import STOP_WAIT_S, hand_over, placed_jobs, plan_job
 from distml.runs.storage import carries_keys, shown
 from distml.runs.submissions import load_submission
 
@@ -69,6 +69,10 @@ class ClusterLauncher:
     def attach(self, storage: str, run_id: str) -> JobHandle:
         """See `Launcher`."""
         return ClusterHandle(storage, run_id, self._api)
+
+    def jobs(self) -> list[PlacedJob]:
+        """See `Launcher`."""
+        return placed_jobs(self._api)
 
 
 class ClusterHandle(JobHandle):

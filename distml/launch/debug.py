@@ -8,7 +8,13 @@ from importlib import import_module
 
 from distml.errors import UserError
 from distml.launch.handle import JobHandle, ProcessHandle
-from distml.launch.launcher import LaunchLimits, LaunchPlan, LaunchRequest, driver_arguments
+from distml.launch.launcher import (
+    LaunchLimits,
+    LaunchPlan,
+    LaunchRequest,
+    PlacedJob,
+    driver_arguments,
+)
 
 __all__ = ["DebugLauncher"]
 
@@ -47,3 +53,7 @@ class DebugLauncher:
     def attach(self, storage: str, run_id: str) -> JobHandle:
         """See `Launcher`."""
         return ProcessHandle(storage, run_id)
+
+    def jobs(self) -> list[PlacedJob]:
+        """See `Launcher`."""
+        raise UserError("debug keeps no list of its own; distml list shows the runs of a storage")

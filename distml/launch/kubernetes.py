@@ -26,7 +26,7 @@ from distml.launch.kuberay_job import (
     read_manifest,
     read_state,
 )
-from distml.launch.launcher import LaunchPlan, LaunchRequest
+from distml.launch.launcher import LaunchPlan, LaunchRequest, PlacedJob
 from distml.launch.nodes import ClusterShape
 from distml.launch.ray_job import MAY_START, may_start
 from distml.launch.remote import note, ship
@@ -102,6 +102,10 @@ class KubernetesLauncher:
     def attach(self, storage: str, run_id: str) -> JobHandle:
         """See `Launcher`."""
         return KuberayHandle(storage, run_id, self._target)
+
+    def jobs(self) -> list[PlacedJob]:
+        """See `Launcher`."""
+        raise UserError("a list of jobs is kept by Kubernetes itself: kubectl get rayjobs")
 
 
 def _check(request: LaunchRequest) -> None:

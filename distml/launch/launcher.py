@@ -29,6 +29,7 @@ __all__ = [
     "LaunchPlan",
     "LaunchRequest",
     "Launcher",
+    "PlacedJob",
     "driver_arguments",
     "launcher",
 ]
@@ -103,6 +104,24 @@ class LaunchPlan:
         return "\n\n".join((*tree, json.dumps(self.submission, indent=2)))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlacedJob:
+    """A job as a place knows it; of distml or not."""
+
+    job_id: str
+    """Its name there."""
+    run_id: str | None
+    """The run; `None` if it is none of distml's."""
+    status: str
+    """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED."""
+    started_at: float | None = None
+    """Unix seconds of when the place took it."""
+    ended_at: float | None = None
+    """Unix seconds; `None` while it goes on."""
+    storage: str | None = None
+    """Where the run is kept."""
+
+
 class Launcher(Protocol):
     """A place where drivers run. Made with what follows its kind; keeps no state between calls."""
 
@@ -132,6 +151,13 @@ class Launcher(Protocol):
 
         Raises:
             UserError: the run is unknown, or runs where it cannot be reached from here.
+        """
+
+    def jobs(self) -> list[PlacedJob]:
+        """All jobs that this place knows.
+
+        Raises:
+            UserError: it keeps no list, or does not answer.
         """
 
 

@@ -10,7 +10,13 @@ import tempfile
 
 from distml.errors import UserError
 from distml.launch.handle import JobHandle, ProcessHandle
-from distml.launch.launcher import LaunchLimits, LaunchPlan, LaunchRequest, driver_arguments
+from distml.launch.launcher import (
+    LaunchLimits,
+    LaunchPlan,
+    LaunchRequest,
+    PlacedJob,
+    driver_arguments,
+)
 
 __all__ = ["LocalLauncher"]
 
@@ -54,3 +60,7 @@ class LocalLauncher:
     def attach(self, storage: str, run_id: str) -> JobHandle:
         """See `Launcher`."""
         return ProcessHandle(storage, run_id)
+
+    def jobs(self) -> list[PlacedJob]:
+        """See `Launcher`."""
+        raise UserError("local keeps no list of its own; distml list shows the runs of a storage")

@@ -13,13 +13,13 @@ from typing import Any
 
 from distml.errors import UserError
 from distml.launch.jobs_api import JobsApi
-from distml.launch.launcher import LaunchPlan, LaunchRequest
+from distml.launch.launcher import LaunchPlan, LaunchRequest, PlacedJob
 from distml.launch.nodes import ClusterShape
 from distml.launch.remote import note, ship
 from distml.runs.store import RunStore
 from distml.runs.submissions import load_submission
 
-__all__ = ["MAY_START", "STOP_WAIT_S", "hand_over", "may_start", "plan_job"]
+__all__ = ["MAY_START", "STOP_WAIT_S", "hand_over", "may_start", "placed_jobs", "plan_job"]
 
 MAY_START = "DISTML_MAY_START"
 """Environment variable by which a driver knows what its cluster may yet start; see `session`."""
@@ -120,6 +120,32 @@ def hand_over(
     about = {**_resources(api), **(details or {})}
     note(plan.launcher, plan.request, shipment, prices=prices, details=about)
     api.submit({k: v for k, v in submission.items() if k in _TAKEN})
+
+
+def placed_jobs(api: JobsApi) -> list[PlacedJob]:
+    """The jobs that a cluster knows.
+
+    Args:
+        api: The cluster.
+
+    Raises:
+        UserError: no such cluster answers, or it wants a token.
+    """
+    # A driver that joined by itself has no name to ask for it by.
+    return [_placed(job) for job in api.jobs() if job.get("submission_id")]
+
+
+def _placed(job: Mapping[str, Any]) -> PlacedJob:
+    about = job.get("metadata") or {}
+    started, ended = job.get("start_time"), job.get("end_time")
+    return PlacedJob(
+        job_id=str(job["submission_id"]),
+        run_id=about.get("distml_run"),
+        status=str(job["status"]),
+        started_at=started / 1000 if started else None,
+        ended_at=ended / 1000 if ended else None,
+        storage=about.get("distml_storage"),
+    )
 
 
 def _check_alone(api: JobsApi, plan: LaunchPlan) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from distml.data import ShardedDataset
 from distml.errors import UserError
 from distml.jobfile import JobFile
 
@@ -65,6 +64,9 @@ def _small(job: JobFile, given: Set[str]) -> Iterator[tuple[str, int]]:
 
 def _num_rows(job: JobFile, values: Mapping[str, Any]) -> int | None:
     """Rows of the job's data; `None` if it cannot be told here, for instance for want of them."""
+    # Only here: the list of commands imports this module, and shall not wait for Arrow.
+    from distml.data import ShardedDataset
+
     try:
         data = getattr(job.build(values).task, "data", None)
         if isinstance(data, str | Path):

@@ -7,7 +7,7 @@ value. So a difference can be looked into with `distml show`, `logs` and `compar
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,12 +17,14 @@ from distml.launch.launcher import Launcher, LaunchRequest, launcher
 from distml.runs.record import RunRecord, RunStatus, new_run_id
 from distml.runs.sameness import Evidence, Sameness, sameness
 from distml.runs.store import RunStore
-from distml.runs.units import UnitStore
 from distml.terminal import duration, table
 from distml.verbs.finished import evaluation, golden_predictions
 from distml.verbs.follow import INTERRUPTED, see_through, width
 from distml.verbs.options import storage_option
 from distml.verbs.toy import toy_arguments
+
+if TYPE_CHECKING:
+    from distml.runs.units import UnitStore
 
 __all__ = ["command"]
 
@@ -102,6 +104,9 @@ def _place(store: RunStore, place: str, run_id: str) -> tuple[dict[str, Any], Ev
 
 
 def _evidence(store: RunStore, place: str, record: RunRecord) -> Evidence:
+    # Only here: the list of commands imports this module, and shall not wait for NumPy.
+    from distml.runs.units import UnitStore
+
     kept = UnitStore(store.paths(record.run_id).units)
     units = {key: str(kept.meta(key).get("unit", key[:12])) for key in kept.keys()}  # noqa: SIM118
     return Evidence(
@@ -114,7 +119,7 @@ def _evidence(store: RunStore, place: str, record: RunRecord) -> Evidence:
     )
 
 
-def _said(kept: UnitStore, keys: Iterable[str]) -> Iterator[tuple[str, list[Any]]]:
+def _said(kept: "UnitStore", keys: Iterable[str]) -> Iterator[tuple[str, list[Any]]]:
     """Units that are predictions, such as those for the rows of a fold."""
     for key in keys:
         value = kept.get(key)
