@@ -6,6 +6,7 @@ among launchers; whoever lays a job out over machines works with these values.
 Refuses a plan of before there were places other than this machine.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -106,7 +107,7 @@ class Work:
     matrix_bytes: Span
     """What each machine has in its object store."""
     trials: int = 1
-    """How often all of it is done, one after another."""
+    """How often all of it is done, one after another; each may be several trials of a search."""
     time_budget_s: float | None = None
     """After that no trial begins."""
     early_share: float = 0.0
@@ -137,19 +138,22 @@ class Work:
             kinds["training"] = _training(phases.pop("fit", None), plan["workers"], measured)
             stages.insert(0, {"training": 1})
         search = plan.get("search") or {}
+        at_once = search.get("at_once") or 1
         trials = search.get("trials", 1)
         # A plan has the phases of those trials that there is time for.
         counted = min(trials, search.get("fitting") or trials)
         known = plan.get("seconds") is not None
+        driver_bytes = Span.of(memory.get("driver_bytes"))
         return cls(
             rows=plan.get("rows"),
             kinds=kinds,
-            stages=tuple(stages),
+            # Trials that go on side by side are one, of all their units.
+            stages=tuple({name: at_once * n for name, n in stage.items()} for stage in stages),
             driver_s=_sum(list(phases.values())).times(1 / counted) if known else None,
-            driver_bytes=Span.of(memory.get("driver_bytes")),
+            driver_bytes=None if driver_bytes is None else driver_bytes.times(at_once),
             process_bytes=process,
             matrix_bytes=Span.of(memory.get("matrix_bytes")) or Span(0.0, 0.0, 0.0),
-            trials=trials,
+            trials=math.ceil(trials / at_once),
             time_budget_s=search.get("time_budget_s"),
             early_share=plan.get("early_share", 0.0),
             num_cpus=resources.get("num_cpus"),

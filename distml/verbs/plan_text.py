@@ -47,7 +47,9 @@ def _facts(plan: Mapping[str, Any], place: Mapping[str, Any]) -> Iterator[tuple[
         yield "stored", f"{stored} fits; they are not done again"
     search = plan.get("search")
     if search:
-        yield "trials", f"{search['trials']}, one after another"
+        at_once = search.get("at_once") or 1
+        how = "one after another" if at_once == 1 else f"{at_once} at a time"
+        yield "trials", f"{search['trials']}, {how}"
     region = "" if not place["region"] else f", {place['region']}"
     yield "where", f"{place['name']} ({place['provider']}{region})"
 

@@ -191,6 +191,17 @@ def test_trials_follow_each_other_and_machines_start_once():
     assert found.seconds.value == pytest.approx(50 + 100 + 5 * 100)
 
 
+def test_trials_side_by_side_share_the_machines():
+    search = {"trials": 6, "each": span(1), "time_budget_s": None, "fitting": None, "at_once": 2}
+    job = work(search=search, phases={"read": span(6 * 10.0)})
+
+    found = laid_out(job, fleet_of(shape(), head=1, cpu=2))
+
+    # Three rounds of sixteen fits on eight CPUs, each behind ten seconds in the drivers.
+    assert found.seconds.value == pytest.approx(3 * (10 + 200))
+    assert job.driver_bytes.value == 2 * GIB
+
+
 def test_a_search_begins_no_trial_after_its_time():
     search = {"trials": 50, "each": span(1), "time_budget_s": 250.0, "fitting": 5}
     found = laid_out(work(search=search, phases={}), fleet_of(shape(), head=1, cpu=2))

@@ -118,6 +118,12 @@ def test_a_task_without_samples_is_planned_without_a_time():
     assert "known from  what Loop asks for; it takes no samples: run it once" in text
 
 
+@pytest.mark.parametrize(("at_once", "how"), [(1, "one after another"), (3, "3 at a time")])
+def test_trials_of_a_search_are_counted(at_once, how):
+    search = {"trials": 9, "at_once": at_once, "time_budget_s": None, "fitting": None}
+    assert f"trials  9, {how}\n" in text_of({**STACK, "search": search})
+
+
 def test_on_a_narrow_terminal_all_figures_are_there():
     text = text_of(STACK, columns=50)
 
