@@ -33,6 +33,7 @@ class KuberayHandle(JobHandle):
         self._connected: KubeApi | None = None
         self._seen: JobState | None = None
         self._seen_at = self._lost_since = self._pending_since = -1e9
+        self._is_deleted = False
         self._code: int | None = None
         self._last_words = ""
 
@@ -100,6 +101,7 @@ class KuberayHandle(JobHandle):
         if time.monotonic() - self._seen_at > _POLL_S:
             rayjob = self._api.read(rayjob_name(self._submission_id()))
             self._seen = None if rayjob is None else read_state(rayjob)
+            self._is_deleted |= self._seen is not None and self._seen.is_deleted
             self._seen_at = time.monotonic()
         return self._seen
 
@@ -118,12 +120,16 @@ class KuberayHandle(JobHandle):
 
     def _lost(self, problem: str) -> int | None:
         """What to make of a job that cannot be seen: its record tells how it ended, if it has."""
-        status = self.status()
-        if status.is_final:
-            return EXIT_CODES.get(status, 1)
+        record = self.record()
+        if record is not None and record.status.is_final:
+            return EXIT_CODES.get(record.status, 1)
+        if self._is_deleted and self._seen is None:
+            return 130
         if self._lost_since < 0:
             self._lost_since = time.monotonic()
         if time.monotonic() - self._lost_since > _LOST_LIMIT_S:
+            if record is None:
+                raise LaunchError(f"{problem}; run {self.run_id} had not begun when last seen")
             raise LaunchError(
                 f"{problem}; run {self.run_id} had not ended when last seen: look at it with "
                 f"distml logs {self.run_id}, go on with distml resume {self.run_id}"
@@ -150,8 +156,10 @@ class KuberayHandle(JobHandle):
             return f"{words}\n"
         if self.record() is not None and state.reason in ("", "AppFailed"):
             return ""
-        names = (rayjob_name(self._submission_id()), *filter(None, [state.cluster]))
-        said = [state.reason, words, *self._api.warnings(*names)[-1:]]
+        said = [state.reason, words]
+        if state.reason != "AppFailed":
+            names = (rayjob_name(self._submission_id()), *filter(None, [state.cluster]))
+            said += self._api.warnings(*names)[-1:]
         return f"distml: error: the job did not begin: {': '.join(filter(None, said))}\n"
 
     def _give_up_pending(self, state: JobState) -> None:
@@ -171,6 +179,7 @@ class KuberayHandle(JobHandle):
         rayjob = self._api.read(name)
         if rayjob is not None and read_state(rayjob).phase != "ended":
             return name
-        record = self.record()
-        what = "not known" if record is None else str(record.status)
+        record, never_began = self.record(), "at its end without having begun"
+        what = "not known" if rayjob is None else never_began
+        what = what if record is None else str(record.status)
         raise UserError(f"run {self.run_id} is {what}: there is nothing to stop")

@@ -83,6 +83,8 @@ class JobState:
     """What a pending one waits for, as far as its status tells."""
     cluster: str = ""
     """Name of its RayCluster, with which those of the pods begin."""
+    is_deleted: bool = False
+    """Whether somebody has asked for its end, and its pods are going."""
     deadline_s: float = float(_STARTING_S)
     """In which it has to begin."""
 
@@ -192,6 +194,7 @@ def read_state(rayjob: Mapping[str, Any]) -> JobState:
         message=message,
         doing=_doing(deployment, job),
         cluster=str(status.get("rayClusterName") or ""),
+        is_deleted="deletionTimestamp" in rayjob["metadata"],
         deadline_s=float(limit),
     )
 

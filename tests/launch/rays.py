@@ -1,11 +1,14 @@
 """What KubeRay hands jobs to: a Ray that only pretends, or a real one as pods would see it."""
 
+import threading
+
 
 class PretendedRay:
     """A Ray whose jobs do what a test says: `jobs[ID]["status"] = "SUCCEEDED"`."""
 
     def __init__(self):
         self.jobs = {}
+        self.stopping_s = 0.0
 
     def info(self, job_id):
         return self.jobs.get(job_id)
@@ -15,7 +18,10 @@ class PretendedRay:
         self.jobs[submission["submission_id"]] = {"status": "RUNNING", **submission}
 
     def stop(self, job_id):
-        self.jobs[job_id]["status"] = "STOPPED"
+        def end():
+            self.jobs[job_id]["status"] = "STOPPED"
+
+        threading.Timer(self.stopping_s, end).start()
 
 
 class PodsOfRay:

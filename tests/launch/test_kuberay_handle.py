@@ -1,5 +1,7 @@
 """A run on pods: how it ends, why it waits, and what stops it."""
 
+import threading
+
 import pytest
 
 from distml.errors import LaunchError, UserError
@@ -63,15 +65,29 @@ def test_what_waits_can_be_stopped(kube, pods, s3_uri):
     assert (kube.objects, kube.ray.jobs, handle.wait()) == ({}, {}, 130)
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-def test_what_has_ended_cannot_be_stopped(kube, pods, s3_uri, is_there):
+def test_who_watches_sees_that_another_stops_it(kube, pods, s3_uri):
+    handle = submit(pods, s3_uri)
+    begun(kube)
+    kube.ray.stopping_s = 0.5
+    stopper = threading.Thread(target=pods.attach(s3_uri, "one").stop)
+    stopper.start()
+
+    assert handle.wait() == 130
+
+    stopper.join()
+
+
+@pytest.mark.parametrize(
+    ("is_there", "what"), [(True, "at its end without having begun"), (False, "not known")]
+)
+def test_what_has_ended_cannot_be_stopped(kube, pods, s3_uri, is_there, what):
     if is_there:
         submit(pods, s3_uri)
         begun(kube)
         kube.ray.jobs["one"]["status"] = "SUCCEEDED"
         until(lambda: kube.rayjob()["status"]["jobStatus"] == "SUCCEEDED")
 
-    with pytest.raises(UserError, match="there is nothing to stop"):
+    with pytest.raises(UserError, match=f"run one is {what}: there is nothing to stop"):
         pods.attach(s3_uri, "one").stop()
 
 
@@ -157,7 +173,7 @@ def test_a_job_that_somebody_deleted_is_missed(kube, pods, s3_uri, monkeypatch):
     handle = submit(pods, s3_uri)
     kube.objects.clear()
 
-    with pytest.raises(LaunchError, match=r"deleted; run one had not ended .* distml resume one"):
+    with pytest.raises(LaunchError, match="deleted; run one had not begun when last seen"):
         handle.wait()
 
 
