@@ -154,7 +154,7 @@ def test_a_run_over_its_time_ends_as_one(kube, pods, s3_uri, monkeypatch):
     handle = submit(pods, s3_uri, max_hours=1 / 3600)
 
     assert handle.wait() == 124
-    assert kube.ray.jobs["one"]["status"] == "STOPPED"
+    until(lambda: kube.ray.jobs["one"]["status"] == "STOPPED")
 
 
 def test_what_the_storage_tells_needs_no_kubernetes(kube, pods, s3_uri, monkeypatch):
