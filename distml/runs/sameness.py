@@ -2,7 +2,8 @@
 
 The one decision: a place is held against the first, value by value. What is no number (a class, a
 count, the name of a unit) must be equal; numbers may differ by what sums in another order do, which
-is more for a network, whose weights are in single precision.
+is more for a network, whose weights are in single precision. A unit is keyed by what it is fitted
+on: where predictions differ in their last digits, units over them are held to their names alone.
 """
 
 from collections.abc import Iterator, Mapping
@@ -47,6 +48,8 @@ class Sameness:
 
     units: tuple[str, ...] = ()
     """What differs in the units, in words; empty if they are the same."""
+    by_name: bool = False
+    """Whether units were held to their names, because values differ within the tolerance."""
     values: Agreement
     """All values that both wrote down."""
     tolerance: float
@@ -96,24 +99,28 @@ def sameness(first: Evidence, other: Evidence) -> Sameness:
         for each in (first, other)
     ]
     found = list(differences(first.record, other.record))
+    evaluations = [first.evaluation, other.evaluation]
+    values = agreement(first.record, other.record, evaluations, predictions)
+    tolerance = NETWORK_TOLERANCE if first.record.details.get("networks") else TOLERANCE
+    by_name = 0 < values.largest <= tolerance
     return Sameness(
-        units=tuple(_units(first, other)),
-        values=agreement(
-            first.record, other.record, [first.evaluation, other.evaluation], predictions
-        ),
-        tolerance=NETWORK_TOLERANCE if first.record.details.get("networks") else TOLERANCE,
+        units=tuple(_units(first, other, by_name=by_name)),
+        by_name=by_name,
+        values=values,
+        tolerance=tolerance,
         environment=tuple(each for each in found if each.area in _ENVIRONMENT),
         origin=tuple(each for each in found if each.area in _ORIGIN),
     )
 
 
-def _units(first: Evidence, other: Evidence) -> Iterator[str]:
+def _units(first: Evidence, other: Evidence, *, by_name: bool) -> Iterator[str]:
     """Units that only one has; of the same name on both sides, ones of another content."""
     one, more = (
         {each.units[key] for key in each.units.keys() - rest.units.keys()}
         for each, rest in ((first, other), (other, first))
     )
-    if changed := sorted(one & more):
+    changed = sorted(one & more)
+    if changed and not by_name:
         yield f"{_listed(changed)} of another content than in {first.place}"
     if missing := sorted(one - more):
         yield f"{_listed(missing)} only in {first.place}"

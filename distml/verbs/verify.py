@@ -167,7 +167,7 @@ def _compared(found: Sameness) -> dict[str, str]:
         apart = f"{found.values.largest:.2g} apart"
         values = f"{apart}, {found.tolerance:g} allowed"
     return {
-        "units": "differ" if found.units else "the same",
+        "units": "differ" if found.units else f"the same{' names' if found.by_name else ''}",
         "values": values,
         "origin": "differs" if found.origin else "the same",
         "environment": "differs" if found.environment else "the same",

@@ -83,6 +83,17 @@ def test_numbers_of_networks_may_be_further_apart(networks, agrees):
     assert found.values_agree is agrees
 
 
+def test_units_over_predictions_that_differ_in_the_last_digits_are_held_to_their_names():
+    close = {"units": {"k1": "forest", "k3": "forest fold 0"}, "golden": {"predict()": [0.5]}}
+    first = dataclasses.replace(FIRST, golden={"predict()": [0.5 + 1e-9]})
+
+    found = sameness(first, other(**close, said={}))
+
+    assert found.is_same
+    assert found.by_name
+    assert not sameness(first, other(**{**close, "units": {"k1": "forest"}}, said={})).is_same
+
+
 def test_runs_without_a_value_in_common_are_not_the_same():
     record = dataclasses.replace(RECORD, metrics={})
     bare = dataclasses.replace(FIRST, record=record, said={}, golden={})
