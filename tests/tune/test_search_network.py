@@ -29,7 +29,7 @@ def search(num_workers: int, epochs: int = 3, rates: int = 3) -> TuneSearchCV:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_trials_of_two_workers_take_turns_on_two_cpus():
     with session.limited(num_cpus=2):
         spread = search(2).fit(X, Y)
@@ -52,7 +52,7 @@ def groups_left() -> list[str]:
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_searches_in_a_row_leave_no_cpu_taken():
     before = groups_left()
     for _ in range(3):
