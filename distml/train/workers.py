@@ -37,6 +37,8 @@ _ENVIRONMENT = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     # It would set up logging anew for all of this process.
     "RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING": "0",
+    # What a worker prints would come twice: as it is, and logged.
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",

@@ -1,6 +1,7 @@
 """What is seen of a run on a cluster while it goes and afterwards: words, nodes, jobs."""
 
 import re
+from pathlib import Path
 from textwrap import dedent
 
 import numpy as np
@@ -36,6 +37,27 @@ LOUD = """
                 estimator=distml.StackingClassifier(members, cv=2),
                 split=distml.Split({"test": distml.ByHash(0.3)}),
                 metrics=("accuracy",),
+            ),
+            report=False,
+        )
+"""
+TALKS = """
+    import distml
+
+    def train_loop(train, lr):
+        import torch
+
+        train.prepare(torch.nn.Linear(2, 1))
+        print("printed by a worker")
+        for epoch in train.epochs(1):
+            train.report({"val_x": 1.0})
+
+    def job(data: str) -> distml.Job:
+        return distml.Job(
+            task=distml.Loop(
+                train_loop, data=data, label="y", task="classification", num_workers=2,
+                split=distml.Split({"test": distml.ByHash(0.3)}), params={"lr": 0.1},
+                metric="val_x", mode="max",
             ),
             report=False,
         )
@@ -77,6 +99,17 @@ def test_all_that_a_unit_says_is_in_the_log_with_its_name(request, data, capfd, 
     filtered = capfd.readouterr().out
     assert all(words in filtered for words in WORDS)
     assert "fold 1 of 2" not in filtered
+
+
+def test_what_workers_of_a_training_print_has_their_host_and_process(data):
+    Path("talks.py").write_text(dedent(TALKS))
+
+    assert main(["run", "talks.py", "--data", data, "--on", "local", "--run-id", "one"]) == 0
+
+    log = RunStore("runs").storage.read("one/log.txt").decode()
+    said = re.findall(r"^\[worker (\S+) (\d+)\] printed by a worker$", log, re.MULTILINE)
+    assert len(said) == len(set(said)) == 2, log
+    assert log.count("\n") == 2, log
 
 
 def test_nodes_and_jobs_of_a_cluster_are_told(ray_head, data, capfd):
