@@ -24,6 +24,7 @@ MAX_RESTARTS = 3
 _OVER_TIME = 124
 """Exit code of a run that was stopped at its limit, as `timeout` has it."""
 _GRACE_S = 40.0
+_RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,9 +101,10 @@ class _Child:
         return _OVER_TIME
 
     def _pass_on(self, signum: int, frame: FrameType | None) -> None:
-        # A place ends its jobs by SIGTERM: it is asked to by `distml stop`, which is an interrupt.
         self.was_stopped = True
-        self._process.send_signal(signal.SIGINT)
+        # Ray signals all processes of a job: a second interrupt would cut the driver's end short.
+        if _RAY_JOB not in os.environ:
+            self._process.send_signal(signal.SIGINT)
 
 
 def _say(words: str) -> None:

@@ -53,7 +53,11 @@ def plan_job(
         UserError: the job file cannot travel, or the tree is too large.
     """
     shipment = ship(place, request, python=python)
-    variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S), "PYTHONUNBUFFERED": "1"}
+    variables = {
+        "RAY_JOB_STOP_SIGNAL": "SIGINT",
+        "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
+        "PYTHONUNBUFFERED": "1",
+    }
     runtime_env: dict[str, Any] = {"env_vars": {**variables, **(environment or {})}}
     if not shipment.through_storage:
         runtime_env["working_dir"] = f"gcs://_ray_pkg_{shipment.name}.zip"
