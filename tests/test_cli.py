@@ -30,7 +30,8 @@ SURFACE = {
     "init": {"DATA", "--label", "--task", "--out", "--force", "--help"},
     "doctor": {"--storage", "--help"},
     "status": {"RUN", "--storage", "--help"},
-    "plan": {"--storage", "--json", "--help", "--on", "--deadline", "--budget", "--measure"}
+    "plan": {"--storage", "--json", "--help", "--on", "--deadline", "--budget"}
+    | {"--measure", "--no-measure"}
     | SEARCH,
     "verify": {"--on", "--storage", "--help"},
     "report": {"RUN [RUN]", "--out", "--open", "--storage", "--help"},
@@ -41,6 +42,7 @@ SURFACE = {
     | {"--storage", "--run-id", "--detach", "--help"},
     "evaluate": {"BUNDLE", "DATA...", "--metric", "--slice", "--check", "--trust", "--on"}
     | {"--storage", "--run-id", "--detach", "--help"},
+    "cluster": {"--help"},
 }
 """Every command and option; a knob that is not here belongs into a job's signature."""
 
