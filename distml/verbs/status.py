@@ -21,7 +21,7 @@ from distml.terminal import block, duration, moment
 from distml.verbs.follow import width
 from distml.verbs.options import run_argument, storage_option
 
-__all__ = ["command", "running_facts", "waiting_facts"]
+__all__ = ["command", "is_to_go_on", "running_facts", "waiting_facts"]
 
 
 @click.command("status")
@@ -40,7 +40,23 @@ def command(run: str, storage: str) -> None:
         click.echo(block(dict(waiting_facts(waiting, why, time.time())), width()))
         return
     submission, events = load_submission(store.storage, record.run_id), store.events(record.run_id)
+    if submission is not None and is_to_go_on(record, submission):
+        why = _why_pending(submission, storage)
+        click.echo(block(dict(waiting_facts(submission, why, time.time())), width()) + "\n")
     click.echo(block(dict(running_facts(record, submission, events, time.time())), width()))
+
+
+def is_to_go_on(record: RunRecord, submission: Submission) -> bool:
+    """Whether a run that has ended was handed over again, and that has not begun.
+
+    Args:
+        record: Of the run.
+        submission: Its last handing over, whose name counts the attempts that it began with.
+    """
+    number = submission.submission_id.removeprefix(f"{record.run_id}-")
+    return record.status in (RunStatus.STOPPED, RunStatus.FAILED) and (
+        number.isdigit() and len(record.attempts) < int(number)
+    )
 
 
 def waiting_facts(waiting: Submission, why: str, now: float) -> Iterator[tuple[str, Any]]:

@@ -1,3 +1,4 @@
+import dataclasses
 import time
 
 import pytest
@@ -6,7 +7,7 @@ from distml.cli import main
 from distml.runs.record import Attempt, RunRecord, RunStatus
 from distml.runs.store import RunStore
 from distml.runs.submissions import Submission, save_submission
-from distml.verbs.status import running_facts, waiting_facts
+from distml.verbs.status import is_to_go_on, running_facts, waiting_facts
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -85,6 +86,22 @@ def test_a_run_that_waits_says_for_how_long_where_and_why():
         "on": "cluster:http://head:8265",
         "waits": "no node has 8 GPUs",
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "submission_id", "waits"),
+    [
+        (RunStatus.STOPPED, "one-2", True),
+        (RunStatus.FAILED, "one-2", True),
+        (RunStatus.FAILED, "one", False),
+        (RunStatus.RUNNING, "one-2", False),
+        (RunStatus.SUCCEEDED, "one-2", False),
+    ],
+)
+def test_a_run_that_was_handed_over_again_waits_once_more(status, submission_id, waits):
+    submission = dataclasses.replace(NOTE, submission_id=submission_id)
+
+    assert is_to_go_on(record(status), submission) is waits
 
 
 @pytest.fixture
