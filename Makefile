@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Two processes; one of them has all tests that share a Ray.
+SHARED := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help setup demo test slow lint format bench lock
 help:
@@ -29,10 +31,10 @@ demo: $(STAMP)
 	@$(BIN)/distml run jobs/flights_stacking.py
 
 test: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest $(SHARED)
 
 slow: $(STAMP)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow $(SHARED)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

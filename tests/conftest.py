@@ -40,6 +40,17 @@ def ray_session() -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Two processes share the tests: what needs Ray, or hosts, goes to one; the rest by files."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        shared = [name for name in ("hosts", "ray") if item.get_closest_marker(name) is not None]
+        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else str(item.path)))
+    # The long groups begin first, or one process would wait for the other at the end.
+    items.sort(key=lambda item: not {"hosts", "ray"} & {mark.name for mark in item.iter_markers()})
+
+
 @pytest.fixture(autouse=True)
 def _ray_for_marked_tests(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("ray") is not None:

@@ -19,7 +19,8 @@ __all__ = ["own_wheel"]
 
 _PACKAGE = Path(__file__).parents[1]
 _ROOMS = (
-    *("__init__.py", "py.typed", "errors.py", "job.py", "session.py", "signals.py"),
+    *("__init__.py", "py.typed", "errors.py", "job.py", "rehearsal.py", "session.py", "signals.py"),
+    "spread.py",
     *("data", "ensemble", "runs", "train"),
 )
 """What `distml.load` and the classes inside a model are made of; they import nothing else of us."""

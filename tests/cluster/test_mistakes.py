@@ -167,7 +167,11 @@ MISTAKES: list[tuple[str, Edit, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "edit", "message"), MISTAKES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("name", "edit", "message"),
+    MISTAKES,
+    ids=lambda value: "" if callable(value) else str(value)[:40],
+)
 def test_mistake_is_refused_in_one_line(
     name: str, edit: Edit, message: str, right: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -210,7 +214,7 @@ def test_mistake_is_refused_in_one_line(
         ),
         ("onprem", drop("auth.ssh_private_key"), "ssh_private_key: is missing"),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: "" if callable(value) else str(value)[:40],
 )
 def test_what_costs_or_opens_more_than_it_must_is_a_warning(
     name: str, edit: Edit, message: str, right: dict[str, Any], tmp_path: Path

@@ -609,7 +609,7 @@ class Pair(nn.Module):
         ({"class_weight": {"a": 1.0}}, r"class_weight={'a': 1.0} .*give 'balanced', or a weight"),
         ({"class_weight": "even"}, "class_weight='even' .*give 'balanced', or a weight"),
     ],
-    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+    ids=lambda value: str(value).partition(" at 0x")[0][:40] if isinstance(value, dict) else "",
 )
 def test_parameters_that_make_no_sense_are_refused_in_one_line(options, said):
     network = NeuralClassifier(epochs=1).set_params(**options)

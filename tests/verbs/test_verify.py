@@ -39,6 +39,7 @@ def stack(tmp_path, monkeypatch, write_rows):
     write_rows(tmp_path / "data.parquet", rows=300)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISTML_STORAGE", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
     return tmp_path
 
 
