@@ -40,6 +40,7 @@ def ray_session() -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Two processes share the tests: what needs Ray, or hosts, goes to one; the rest by files."""
     if not config.pluginmanager.hasplugin("xdist"):
