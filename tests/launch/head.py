@@ -47,6 +47,8 @@ class running_head:  # noqa: N801 - reads as what it is, in `with`
         names += ("ray-client-server-port", "metrics-export-port")
         for name, port in zip(names, ports, strict=True):
             command += [f"--{name}", str(port)]
+        # Workers take what the system gives them: two heads would deal from the same range.
+        command += ["--min-worker-port", "0", "--max-worker-port", "0"]
         command += ["--temp-dir", self.folder, "--num-cpus", str(self.num_cpus)]
         self.log = Path(self.folder, "head.log").open("wb")
         self.process = subprocess.Popen(
@@ -91,7 +93,8 @@ class running_head:  # noqa: N801 - reads as what it is, in `with`
 def _free_ports(count: int) -> list[int]:
     """Ports below those that the system gives out by itself: nobody takes them meanwhile."""
     found = []
-    for port in range(20000 + os.getpid() % 5000, 32000):
+    # Tests of two processes, whose numbers are neighbours, start heads at the same moment.
+    for port in range(20000 + os.getpid() * 37 % 11000, 32000):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 found.append(port)
