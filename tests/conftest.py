@@ -20,6 +20,9 @@ NUM_CPUS = 4
 """Logical CPUs of the shared Ray: enough to run with 1, 2 and 4 workers, on two cores as well."""
 
 
+# pytest-xdist sets it for its own lines; tables would be laid out for that width.
+os.environ.pop("COLUMNS", None)
+
 _KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
