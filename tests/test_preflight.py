@@ -4,7 +4,7 @@ from importlib import metadata
 import pytest
 
 from distml import preflight
-from distml.errors import UserError
+from distml.errors import StorageError, UserError
 from distml.preflight import check_nodes, differences, node_facts
 from distml.runs.provenance import library_versions
 from distml.runs.storage import open_storage
@@ -114,5 +114,5 @@ def test_a_note_of_a_later_version_is_read_and_a_damaged_one_named(tmp_path):
     assert load_submission(open_storage(str(tmp_path)), "two") is None
 
     path.write_text("{")
-    with pytest.raises(Exception, match=r"submitted/one\.json was changed or cut short"):
+    with pytest.raises(StorageError, match=r"submitted/one\.json was changed or cut short"):
         load_submission(open_storage(str(tmp_path)), "one")

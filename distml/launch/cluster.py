@@ -17,6 +17,7 @@ from distml.launch.handle import EXIT_CODES, JobHandle
 from distml.launch.jobs_api import JobsApi
 from distml.launch.launcher import LaunchPlan, LaunchRequest, PlacedJob
 from distml.launch.ray_job import STOP_WAIT_S, hand_over, placed_jobs, plan_job
+from distml.runs.record import RunStatus
 from distml.runs.storage import carries_keys, shown
 from distml.runs.submissions import load_submission
 
@@ -24,7 +25,6 @@ __all__ = ["ClusterAddress", "ClusterHandle", "ClusterLauncher", "find_cluster"]
 
 _POLL_S = 0.25
 _PENDING_LIMIT_S = 300.0
-_FINAL = ("STOPPED", "SUCCEEDED", "FAILED")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +108,7 @@ class ClusterHandle(JobHandle):
                         f"{error}; run {self.run_id} had not ended when last seen: go on with "
                         f"distml resume {self.run_id} --on …"
                     ) from None
-            if info is not None and info["status"] in _FINAL:
+            if info is not None and RunStatus(info["status"]).is_final:
                 return self._ended(info)
             if end is not None and time.monotonic() > end:
                 return None
@@ -118,7 +118,7 @@ class ClusterHandle(JobHandle):
     def stop(self, grace_s: float = float(STOP_WAIT_S)) -> None:
         """See `JobHandle`. The cluster kills the job itself after 40 s, whatever `grace_s`."""
         info = self._info()
-        if info is None or info["status"] in _FINAL:
+        if info is None or RunStatus(info["status"]).is_final:
             status = "not known" if info is None else self.status()
             raise UserError(f"run {self.run_id} is {status}: there is nothing to stop")
         self._api.stop(self._id())

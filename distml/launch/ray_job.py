@@ -16,6 +16,7 @@ from distml.launch.jobs_api import JobsApi
 from distml.launch.launcher import LaunchPlan, LaunchRequest, PlacedJob
 from distml.launch.nodes import ClusterShape
 from distml.launch.remote import note, ship
+from distml.runs.record import RunStatus
 from distml.runs.store import RunStore
 from distml.runs.submissions import load_submission
 
@@ -159,7 +160,7 @@ def _check_alone(api: JobsApi, plan: LaunchPlan) -> None:
     if former is None or former.launcher != plan.launcher:
         return
     info = api.info(former.submission_id)
-    if info is not None and info["status"] not in ("STOPPED", "SUCCEEDED", "FAILED"):
+    if info is not None and not RunStatus(info["status"]).is_final:
         raise UserError(
             f"run {run_id} is already being driven by job {former.submission_id} of "
             f"{api.address}; wait for it or stop it first"

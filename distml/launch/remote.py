@@ -9,7 +9,7 @@ import os
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +85,7 @@ def ship(
         job_file = os.path.relpath(tree.root / tree.path_of(request.job_file), here)
     arguments = driver_arguments(
         place,
-        LaunchRequest(
-            storage=store.uri,
-            run_id=request.run_id,
-            job_file=job_file,
-            again=request.again,
-            options=request.options,
-            arguments=request.arguments,
-        ),
+        replace(request, storage=store.uri, job_file=job_file),
         "--take-output",
         "--submitted",
     )

@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from tests.hosts.host import CHECKOUT, Host
+from tests.hosts.host import CHECKOUT, HOME, Host
 from tests.hosts.namespaces import Inside, until
 from tests.hosts.world import World
 
 __all__ = ["CloudUser", "Told"]
 
-_FOLDER = "/root/work"
+_FOLDER = f"{HOME}/work"
 
 
 class Told:

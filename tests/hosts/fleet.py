@@ -200,7 +200,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_PUT(self):
         self.say(200, "token")
     def do_GET(self):
-        mark = pathlib.Path("/root/spot-action.json")
+        mark = pathlib.Path.home() / "spot-action.json"
         if not mark.exists():
             return self.say(404, "")
         end = mark.stat().st_mtime + float(mark.read_text())

