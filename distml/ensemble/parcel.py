@@ -15,7 +15,7 @@ from typing import Any
 import cloudpickle
 
 from distml.errors import DistmlError
-from distml.runs.events import active_events
+from distml.runs.units import active_units
 from distml.runs.voices import marked, speaking
 
 __all__ = ["Outcome", "Packed", "WorkerLostError", "pack"]
@@ -62,7 +62,7 @@ class Packed:
         Args:
             unit: Whose words they are, in the log of a run.
         """
-        in_a_run = bool(unit) and active_events() is not None
+        in_a_run = bool(unit) and active_units() is not None
         sys.stdout.write(marked(self.output, f"unit {unit}") if in_a_run else self.output)
         try:
             with speaking(unit if in_a_run else ""):
