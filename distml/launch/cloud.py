@@ -134,9 +134,12 @@ class CloudHandle(ClusterHandle):
 
     def _take_down(self) -> None:
         try:
-            others = [job for job in self._api.jobs() if job["status"] in ("PENDING", "RUNNING")]
+            jobs = self._api.jobs()
         except DistmlError:
-            others = []
+            jobs = []
+        # The run's own may still be about to end, where its record was faster than the cluster.
+        active = [job for job in jobs if job["status"] in ("PENDING", "RUNNING")]
+        others = [job for job in active if job.get("submission_id") != self._id()]
         cluster = open_cluster(self._path)
         if others:
             _say(f"{cluster.name} goes on until its other runs have ended")

@@ -144,7 +144,7 @@ def test_cluster_goes_with_the_run_it_was_started_for(user, fleet, world):
     told = user.distml(f"run small_stack.py --seconds 0 --cv 2 {ON} --run-id one", storage=storage)
 
     assert told.code == 0, f"{told}\n{user.log[-3000:]}"
-    assert paid_for(fleet) == ([], [])
+    assert paid_for(fleet) == ([], []), told
 
 
 @pytest.mark.parametrize(
