@@ -155,7 +155,7 @@ def write_data(path: Path) -> None:
 
 def show_scale(results: Rounds, arguments: Namespace) -> None:
     """Nodes beside the simulator, and the curve."""
-    from distml.launch.simulate import Constants, Load, Machine, simulate
+    from distml.launch.fitting.simulate import Constants, Load, Machine, simulate
 
     dispatch = float(np.median([median(results, name, "driver_s") for name in NODES]))
     constants = Constants(
@@ -192,8 +192,8 @@ def simulated_curve(constants: object) -> list[tuple[int, float, float, int]]:
     """10,000 units of 20 s and 1 GB of data over more and more nodes, machines there already."""
     from dataclasses import replace
 
-    from distml.launch.simulate import Load, Machine, simulate
-    from distml.launch.starts import CONSTANTS
+    from distml.launch.fitting.simulate import Load, Machine, simulate
+    from distml.launch.fitting.starts import CONSTANTS
 
     # Between machines data travel over a network: as plans count it.
     constants = replace(constants, bytes_per_s=CONSTANTS.bytes_per_s)  # type: ignore[type-var]

@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from distml.errors import DistmlError, UserError
-from distml.launch.cloud_cluster import CloudCluster, Standing, open_cluster, path_of
+from distml.launch.clouds.cloud_cluster import CloudCluster, Standing, open_cluster, path_of
+from distml.launch.clouds.take_down import bring_up, take_down
+from distml.launch.clouds.warden import MARK
 from distml.launch.cluster import ClusterHandle
 from distml.launch.handle import JobHandle
 from distml.launch.jobs_api import JobsApi
 from distml.launch.launcher import LaunchPlan, LaunchRequest, PlacedJob
 from distml.launch.ray_job import MAY_START, hand_over, may_start, placed_jobs, plan_job
-from distml.launch.take_down import bring_up, take_down
-from distml.launch.warden import MARK
 from distml.runs.submissions import load_submission
 
 __all__ = ["IDLE_MINUTES", "CloudHandle", "CloudLauncher"]

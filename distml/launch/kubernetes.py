@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from distml.errors import UserError
+from distml.launch.files.nodes import ClusterShape
 from distml.launch.handle import JobHandle
-from distml.launch.kube_api import KubeApi
-from distml.launch.kubeconfig import find_context
-from distml.launch.kuberay_handle import KuberayHandle
-from distml.launch.kuberay_job import (
+from distml.launch.kube.kube_api import KubeApi
+from distml.launch.kube.kubeconfig import find_context
+from distml.launch.kube.kuberay_handle import KuberayHandle
+from distml.launch.kube.kuberay_job import (
     RunFacts,
     build_rayjob,
     rayjob_name,
@@ -27,7 +28,6 @@ from distml.launch.kuberay_job import (
     read_state,
 )
 from distml.launch.launcher import LaunchPlan, LaunchRequest, PlacedJob
-from distml.launch.nodes import ClusterShape
 from distml.launch.ray_job import MAY_START, may_start
 from distml.launch.remote import note, ship
 from distml.runs.storage import shown

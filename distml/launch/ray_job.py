@@ -12,9 +12,9 @@ from importlib import metadata
 from typing import Any
 
 from distml.errors import UserError
+from distml.launch.files.nodes import ClusterShape
 from distml.launch.jobs_api import JobsApi
 from distml.launch.launcher import LaunchPlan, LaunchRequest, PlacedJob
-from distml.launch.nodes import ClusterShape
 from distml.launch.remote import note, ship
 from distml.runs.record import RunStatus
 from distml.runs.store import RunStore

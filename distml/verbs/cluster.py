@@ -13,9 +13,9 @@ import click
 
 from distml.errors import UserError
 from distml.launch.cloud import IDLE_MINUTES
-from distml.launch.cloud_cluster import CloudCluster, open_cluster
-from distml.launch.standing import look_around, look_at, strangers, table
-from distml.launch.take_down import bring_up, take_down
+from distml.launch.clouds.cloud_cluster import CloudCluster, open_cluster
+from distml.launch.clouds.standing import look_around, look_at, strangers, table
+from distml.launch.clouds.take_down import bring_up, take_down
 
 __all__ = ["command"]
 

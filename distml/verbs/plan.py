@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from distml.errors import UserError
-from distml.launch.shapes import shape_of
+from distml.launch.fitting.shapes import shape_of
 from distml.machine import num_gpus
 from distml.runs.store import RunStore
 from distml.runs.strict_json import dumps

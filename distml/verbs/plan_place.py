@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from distml.errors import UserError
-from distml.launch.fit_check import (
+from distml.launch.files.nodes import ClusterShape, NodeType
+from distml.launch.fitting.fit_check import (
     Expectation,
     cheapest_within,
     expected,
@@ -19,11 +20,10 @@ from distml.launch.fit_check import (
     fit_check,
     machines_text,
 )
-from distml.launch.fleet import needed_bytes, num_room
-from distml.launch.nodes import ClusterShape, NodeType
-from distml.launch.shapes import offers
-from distml.launch.starts import Starts, starts_of
-from distml.launch.work import Span, UnitKind, Work
+from distml.launch.fitting.fleet import needed_bytes, num_room
+from distml.launch.fitting.shapes import offers
+from distml.launch.fitting.starts import Starts, starts_of
+from distml.launch.fitting.work import Span, UnitKind, Work
 
 __all__ = ["check_limits", "expectation_of", "place_plan", "seconds_of"]
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from distml.errors import UserError
-from distml.launch.cluster_file import read_cluster_file
-from distml.launch.kuberay_file import quantity
+from distml.launch.files.cluster_file import read_cluster_file
+from distml.launch.files.kuberay_file import quantity
 from tests.cluster.test_mistakes import CLUSTER, Edit, drop, put, rename, write
 
 RAY = "spec.rayClusterSpec"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from distml.errors import UserError
-from distml.launch.cluster_file import read_cluster_file
+from distml.launch.files.cluster_file import read_cluster_file
 
 CLUSTER = Path(__file__).parent.parent.parent / "cluster"
 

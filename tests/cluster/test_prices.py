@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from distml.errors import UserError
-from distml.launch.prices import read_prices
+from distml.launch.files.prices import read_prices
 
 SHIPPED = Path(__file__).parent.parent.parent / "cluster" / "prices.csv"
 HEADER = "provider,region,instance_type,cpus,memory_gib,gpus,on_demand,spot,date,source"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from distml.launch.cluster_file import read_cluster_file
+from distml.launch.files.cluster_file import read_cluster_file
 from tests.launch.rayjob_schema import check_rayjob
 
 ROOT = Path(__file__).parent.parent.parent

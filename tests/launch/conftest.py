@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from distml.launch import kuberay_handle
+from distml.launch.kube import kuberay_handle
 from distml.launch.kubernetes import KubernetesLauncher
+from tests.launch.api_server import Kubernetes
 from tests.launch.head import running_head
-from tests.launch.kube import Kubernetes
 from tests.launch.pods import fill
 
 

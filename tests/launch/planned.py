@@ -1,6 +1,6 @@
 """Plans and clusters that tests of planning share: small, and with round figures."""
 
-from distml.launch.nodes import ClusterShape, NodeType
+from distml.launch.files.nodes import ClusterShape, NodeType
 
 GIB = 2**30
 

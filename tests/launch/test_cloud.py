@@ -11,9 +11,9 @@ import yaml
 from distml.cli import main
 from distml.errors import UserError
 from distml.launch.cloud import CloudLauncher
-from distml.launch.known import KnownCluster, remember
+from distml.launch.clouds.known import KnownCluster, remember
+from distml.launch.clouds.standing import Seen, table
 from distml.launch.launcher import LaunchLimits, LaunchRequest
-from distml.launch.standing import Seen, table
 
 CLUSTERS = Path(__file__).parents[2] / "cluster"
 

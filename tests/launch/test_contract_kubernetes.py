@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from distml.launch import kuberay_handle
 from distml.launch.jobs_api import JobsApi
+from distml.launch.kube import kuberay_handle
 from distml.launch.launcher import launcher
 from distml.runs.storage import join_uri
 from distml.runs.store import RunStore
 from tests.launch import test_contract
+from tests.launch.api_server import Kubernetes
 from tests.launch.head import TOKEN
-from tests.launch.kube import Kubernetes
 from tests.launch.pods import fill
 from tests.launch.rays import PodsOfRay
 

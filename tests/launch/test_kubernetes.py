@@ -11,7 +11,7 @@ import yaml
 from distml.errors import UserError
 from distml.runs.store import RunStore
 from distml.runs.submissions import load_submission
-from tests.launch.kube import TOKEN
+from tests.launch.api_server import TOKEN
 from tests.launch.pods import begun, request, submit, until
 from tests.launch.rayjob_schema import check_rayjob
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from distml import session
-from distml.launch.nodes import ClusterShape, NodeType
+from distml.launch.files.nodes import ClusterShape, NodeType
 from distml.launch.ray_job import MAY_START, may_start
 
 GIB = 1 << 30

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from distml.launch.simulate import Load, Machine, simulate
-from distml.launch.starts import CONSTANTS
+from distml.launch.fitting.simulate import Load, Machine, simulate
+from distml.launch.fitting.starts import CONSTANTS
 
 # As in the benchmark: members that sleep, on nodes whose CPUs are numbers only.
 CPUS, UNITS, UNIT_S = 2, 60, 0.4

@@ -1,0 +1,293 @@
+"""What keeps a cluster's limits on its own head: hours, US dollars, idleness, the end of a run.
+
+One decision: it is a process of the head that needs no client, so that what was limited ends though
+the laptop has gone; and whoever else ends a cluster has the same process do it. It ends jobs, then
+Ray (whose autoscaler would start machines anew), then the workers, and the head last.
+
+    python -m distml.launch.clouds.warden set '{"cluster": "x", "max_hours": 2}'   keep that too
+    python -m distml.launch.clouds.warden watch | status | halt REASON | end REASON
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+from distml.errors import DistmlError
+from distml.launch.clouds.limits import Plan, State, look, over_cost, verdict
+from distml.launch.clouds.machines import local_state_files, machines, terminate
+
+__all__ = ["MARK", "Warden", "main", "merged", "stop_command"]
+
+MARK = "DISTML_CLUSTER"
+"""Environment variable of a job's processes that names their cluster: so none is left behind."""
+
+_CONFIG = "~/ray_bootstrap_config.yaml"
+_KEY = "~/ray_bootstrap_key.pem"
+_GONE_S = 600.0
+_SETTLE_S = 2.0
+_SSH = (
+    "ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "StrictHostKeyChecking=no",
+    "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+)  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line, in the folder of one cluster; the exit code."""
+    action, *rest = sys.argv[1:] if argv is None else argv
+    warden = Warden(Path.cwd())
+    if action == "set":
+        warden.set(json.loads(rest[0]))
+    elif action == "watch":
+        warden.watch()
+    elif action == "halt":
+        warden.halt(rest[0])
+    elif action == "end":
+        warden.end(rest[0])
+    sys.stdout.write(json.dumps(warden.status()) + "\n")
+    return 0
+
+
+class Warden:
+    """Keeps one cluster. Its plan and what it saw are files of its folder on the head."""
+
+    def __init__(self, folder: Path, *, api: str = "http://127.0.0.1:8265") -> None:
+        self._plan_file = folder / "plan.json"
+        self._state_file = folder / "state.json"
+        self._lock_file = folder / "lock"
+        self._api = api
+
+    def set(self, told: Mapping[str, Any]) -> None:
+        """Take what is to be kept, beside what was; with `fresh`, of a cluster just started."""
+        new = {name: value for name, value in told.items() if name != "fresh"}
+        old = {} if told.get("fresh") else _read(self._plan_file)
+        _write(self._plan_file, merged(old, new))
+        if told.get("fresh") or not self._state_file.exists():
+            now = time.time()
+            _write(self._state_file, asdict(State(started_at=now, seen_at=now)))
+
+    def status(self) -> dict[str, Any]:
+        """The plan and what was seen last, as JSON."""
+        return {"plan": _read(self._plan_file), "state": _read(self._state_file)}
+
+    def watch(self) -> None:
+        """Look until the cluster has to end, and end it; at once if another one watches."""
+        with self._lock_file.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return
+            while (reason := self._step()) is None:
+                time.sleep(self._plan().poll_s)
+            if self._state().ended is None:
+                self.end(reason)
+
+    def end(self, reason: str) -> None:
+        """End jobs, Ray, workers and this machine."""
+        plan, config = self._plan(), _config()
+        self._end_jobs(reason)
+        if config["provider"]["type"] == "local":
+            with ThreadPoolExecutor() as pool:
+                pool.submit(_stop_own_workers, config, stop_command(plan.cluster))
+                _stop_here(plan.cluster)
+        else:
+            _stop_here(plan.cluster)
+            _terminate_all(config, plan)
+
+    def halt(self, reason: str) -> None:
+        """End jobs, and Ray on this machine: after that nothing starts another one."""
+        self._end_jobs(reason)
+        _stop_here(self._plan().cluster)
+
+    def _end_jobs(self, reason: str) -> None:
+        plan, other = self._plan(), self._state().pid
+        if other not in (None, os.getpid()) and _is_warden(other):
+            os.kill(other, signal.SIGKILL)
+        _say(f"ending {plan.cluster}: {reason}")
+        end = time.monotonic() + plan.stop_s
+        active = self._active()
+        for job in active:
+            self._ask("POST", f"/api/jobs/{job}/stop")
+        while active and time.monotonic() < end:
+            time.sleep(0.5)
+            active = self._active()
+        self._remember(replace(self._state(), ended=reason, pid=None))
+        _kill_autoscaler(plan.cluster)
+
+    def _step(self) -> str | None:
+        """Look once; the reason to end."""
+        plan, state = self._plan(), self._state()
+        if state.ended:
+            return state.ended
+        try:
+            types = [one.node_type for one in machines(_config()) if one.runs]
+        except (DistmlError, OSError) as error:
+            _say(f"the machines cannot be listed: {error}")
+            types = [name for name, count in state.nodes.items() for _ in range(count)]
+        jobs = self._jobs()
+        state = replace(look(plan, state, time.time(), types, jobs), pid=os.getpid())
+        self._remember(state)
+        for job in over_cost(plan, state):
+            _say(f"{job} is stopped: its cluster has cost as much as it may")
+            self._ask("POST", f"/api/jobs/{job}/stop")
+        return verdict(plan, state)
+
+    def _active(self) -> list[str]:
+        jobs = self._jobs() or {}
+        return [job for job, status in jobs.items() if status in ("PENDING", "RUNNING")]
+
+    def _jobs(self) -> dict[str, str] | None:
+        listed = self._ask("GET", "/api/jobs/")
+        if listed is None:
+            return None
+        return {job["submission_id"]: job["status"] for job in listed if job.get("submission_id")}
+
+    def _ask(self, method: str, path: str) -> Any:
+        request = urllib.request.Request(self._api + path, method=method)
+        with contextlib.suppress(OSError):
+            token = Path("~/.ray/auth_token").expanduser().read_text(encoding="utf-8").strip()
+            request.add_header("Authorization", f"Bearer {token}")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with contextlib.suppress(OSError, ValueError), opener.open(request, timeout=5) as reply:
+            return json.loads(reply.read())
+        return None
+
+    def _plan(self) -> Plan:
+        return Plan(**_known(Plan, _read(self._plan_file)))
+
+    def _state(self) -> State:
+        return State(**_known(State, _read(self._state_file)))
+
+    def _remember(self, state: State) -> None:
+        _write(self._state_file, asdict(state))
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan with more in it: jobs are added to jobs, anything else replaces what was."""
+    both = {**old, **new}
+    after = (*old.get("down_after", ()), *new.get("down_after", ()))
+    both["down_after"] = list(dict.fromkeys(after))
+    both["job_costs"] = {**old.get("job_costs", {}), **new.get("job_costs", {})}
+    return both
+
+
+def stop_command(cluster: str) -> str:
+    """The shell commands that leave nothing of Ray or of a job on a machine."""
+    # The second `ray stop` is for what was deaf to the first.
+    mark = shlex.quote(f"{MARK}={cluster}")
+    files = " ".join(map(str, local_state_files({"cluster_name": cluster})))
+    return (
+        "ray stop --grace-period 5 > /dev/null 2>&1; ray stop --force > /dev/null 2>&1; "
+        f"for e in /proc/[0-9]*/environ; do grep -qzxF {mark} $e 2> /dev/null && "
+        f"kill -9 $(basename $(dirname $e)) 2> /dev/null; done; rm -f {files}"
+    )
+
+
+def _kill_autoscaler(cluster: str) -> None:
+    """Kill what starts workers, and what it has just sent to start Ray on them."""
+    # As Ray names the folder of the connections to one cluster's machines.
+    folder = hashlib.sha256(cluster.encode()).hexdigest()[:10]
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().decode(errors="replace")
+            starts = "monitor.py" in words and "--autoscaling-config" in words
+            if starts or ("/ray_ssh_" in words and f"/{folder}/" in words):
+                os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+def _stop_here(cluster: str) -> None:
+    command = ["bash", "-c", stop_command(cluster)]
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
+
+
+def _stop_own_workers(config: Mapping[str, Any], command: str) -> None:
+    """Stop Ray on each worker: its autoscaler forgets them and lets them run."""
+    user = config["auth"]["ssh_user"]
+    own = Path(_KEY).expanduser()
+    key = ("-i", str(own)) if own.exists() else ()
+
+    def stop(address: str) -> None:
+        there = f"bash --login -i -c {shlex.quote(command)}"
+        done = subprocess.run(
+            [*_SSH, *key, f"{user}@{address}", there],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode == 255:
+            _say(f"{address} is not reached: {done.stderr.strip()}")
+
+    workers = config["provider"].get("worker_ips", ())
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        list(pool.map(stop, workers))
+
+
+def _terminate_all(config: Mapping[str, Any], plan: Plan) -> None:
+    """Workers until there are none, then the head: this machine."""
+    give_up = time.monotonic() + _GONE_S
+    while time.monotonic() < give_up:
+        try:
+            left = machines(config)
+            if not left:
+                return
+            workers = [one.machine_id for one in left if not one.is_head]
+            terminate(config, workers or [one.machine_id for one in left])
+        except (DistmlError, OSError) as error:
+            _say(f"not ended yet: {error}")
+        time.sleep(_SETTLE_S)
+    if plan.last_resort:
+        _say(f"the provider does not end this machine: {plan.last_resort}")
+        subprocess.run(["bash", "-c", plan.last_resort], check=False)
+
+
+def _config() -> dict[str, Any]:
+    """The cluster file as Ray has given it to its head: JSON, whatever its name."""
+    return dict(json.loads(Path(_CONFIG).expanduser().read_text(encoding="utf-8")))
+
+
+def _is_warden(pid: int | None) -> bool:
+    with contextlib.suppress(OSError):
+        return b"distml.launch.clouds.warden" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
+def _known(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {item.name for item in fields(kind)}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in values.items()
+        if name in names
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    """Beside and renamed: whoever reads sees the old or the new."""
+    beside = path.with_suffix(f".{os.getpid()}")
+    beside.write_text(json.dumps(value, indent=2), encoding="utf-8")
+    beside.replace(path)
+
+
+def _say(words: str) -> None:
+    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {words}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+"""What describes machines: cluster files, their rules, and what a machine costs."""
+
+__all__: list[str] = []

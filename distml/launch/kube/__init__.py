@@ -1,0 +1,3 @@
+"""Runs as jobs of KubeRay, through the Kubernetes API."""
+
+__all__: list[str] = []
