@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from distml import session
+from distml.ensemble.parcel import WorkerLostError
 from distml.errors import DistmlError, StorageError, UserError
 from distml.job import Job, Result, RunContext
 from distml.runs.digest import digest
@@ -25,12 +26,15 @@ from distml.runs.store import RunStore
 from distml.runs.strict_json import dumps, to_json
 from distml.tune.turns import Config
 
-__all__ = ["TRIALS", "Child", "Children", "EndedEarly", "Paused", "is_over"]
+__all__ = ["TRIALS", "Child", "Children", "EndedEarly", "Paused", "is_over", "is_put_off"]
 
 logger = logging.getLogger(__name__)
 
 TRIALS = "trials"
 """Folder of the trials in the run of a search."""
+
+_PUT_OFF = "to be tried again alone: "
+"""How the reason begins of a trial that had too little memory beside others."""
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 """Is told each event of a trial, as `listener(kind, fields)`."""
@@ -102,12 +106,22 @@ class Children:
         record = self._known(child)
         return record if record is not None and is_over(record) else None
 
+    def is_put_off(self, child: Child) -> bool:
+        """Whether a trial waits until it is alone, see the function of this name."""
+        record = self._known(child)
+        return record is not None and is_put_off(record)
+
     def told(self, child: Child) -> list[Event]:
         """What a trial has reported so far."""
         return [] if self._known(child) is None else list(self.store.events(child.run_id))
 
     def carry_out(
-        self, child: Child, make: Callable[[], Job], listener: Listener | None = None
+        self,
+        child: Child,
+        make: Callable[[], Job],
+        listener: Listener | None = None,
+        *,
+        may_put_off: bool = False,
     ) -> RunRecord:
         """Run a trial, or go on with it, whatever becomes of it.
 
@@ -115,6 +129,7 @@ class Children:
             child: Which.
             make: Makes its job.
             listener: Is told its events, and may raise `EndedEarly` or `Paused`.
+            may_put_off: For want of memory it has not failed yet, see `is_put_off`.
 
         Raises:
             StorageError: the storage is full or refuses.
@@ -136,7 +151,10 @@ class Children:
                 return store.finish(run_id, status=RunStatus.STOPPED, reason=str(paused))
             except Exception as error:
                 logger.warning("trial %d failed", child.number + 1, exc_info=error)
-                return store.finish(run_id, status=RunStatus.FAILED, reason=_in_one_line(error))
+                status, reason = RunStatus.FAILED, _in_one_line(error)
+                if may_put_off and _for_want_of_memory(error):
+                    status, reason = RunStatus.STOPPED, _PUT_OFF + reason
+                return store.finish(run_id, status=status, reason=reason)
             except BaseException:
                 with suppress(StorageError):
                     store.finish(run_id, status=RunStatus.STOPPED, reason="interrupted")
@@ -154,18 +172,23 @@ class Children:
             made = replace(self._record, run_id=child.run_id, parameters=parameters)
             self.store.create(made, self._source)
 
-    def give_up(self, child: Child, why: str) -> None:
+    def give_up(self, child: Child, error: Exception, *, may_put_off: bool = False) -> None:
         """Note that a trial failed whose process is not there any more, unless it has ended.
+
+        Args:
+            child: Which.
+            error: Why.
+            may_put_off: As of `carry_out`.
 
         Raises:
             StorageError: the storage is full or refuses.
         """
 
         def fail() -> Job:
-            raise DistmlError(why)
+            raise error
 
         if self.ended(child) is None:
-            self.carry_out(child, fail)
+            self.carry_out(child, fail, may_put_off=may_put_off)
 
     def end(self, child: Child, early: EndedEarly) -> RunRecord:
         """Note that a trial which does not run goes no further.
@@ -228,6 +251,20 @@ def is_over(record: RunRecord) -> bool:
     if record.status is RunStatus.STOPPED:
         return "epochs" in record.details
     return record.status.is_final and record.reason != DRIVER_DIED
+
+
+def is_put_off(record: RunRecord) -> bool:
+    """Whether a trial had too little memory beside others, and is to be run again alone."""
+    return record.status is RunStatus.STOPPED and (record.reason or "").startswith(_PUT_OFF)
+
+
+def _for_want_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, says that memory ran out."""
+    while error is not None:
+        if isinstance(error, MemoryError | WorkerLostError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _pattern(context: RunContext) -> tuple[RunRecord, str]:

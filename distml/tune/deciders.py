@@ -5,6 +5,7 @@ One decision: a name stands for Ray's own scheduler with the search's steps as i
 """
 
 import copy
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,15 @@ from distml.tune.turns import Decider, NeverStops, Proposer
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
 
-__all__ = ["make_decider"]
+__all__ = ["is_hyperband", "make_decider"]
 
 _NAMES = ("asha", "hyperband", "median", "pbt")
+
+
+def is_hyperband(scheduler: Any) -> bool:
+    """Whether it is Ray's HyperBand, which pauses trials; if Ray Tune is not loaded it is not."""
+    module = sys.modules.get("ray.tune.schedulers")
+    return module is not None and isinstance(scheduler, module.HyperBandScheduler)
 
 
 def make_decider(

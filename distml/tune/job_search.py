@@ -7,7 +7,6 @@ records, so that searcher and scheduler know what they knew. Where nothing is de
 trial is done first makes room for the next.
 """
 
-import sys
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -20,13 +19,14 @@ from distml.job import Result, RunContext
 from distml.runs.record import RunRecord
 from distml.runs.storage import open_storage
 from distml.runs.strict_json import to_json
-from distml.tune.children import Child, Children, is_over
-from distml.tune.crew import Alone, Crew, Processes
-from distml.tune.deciders import make_decider
+from distml.tune.children import Child, Children, is_over, is_put_off
+from distml.tune.crew import Alone, Crew
+from distml.tune.deciders import is_hyperband, make_decider
 from distml.tune.metrics import check_reported
 from distml.tune.orders import ENDLESS, Order
 from distml.tune.outcome import deliver
 from distml.tune.population import Population
+from distml.tune.processes import Processes
 from distml.tune.proposers import Listed, make_proposer
 from distml.tune.reports import Count, Report, reports_of
 from distml.tune.space import Space
@@ -60,6 +60,7 @@ class JobSearch:
         self._children = Children(context)
         self._tally = Tally(task)
         self._num_begun = 0
+        self._put_off: list[UnderWay] = []
         self._why_ended: str | None = None
         last: Any = task.max_epochs or getattr(task.scheduler, "_max_t", _FAR)
         self._last_epoch = int(last)
@@ -74,7 +75,7 @@ class JobSearch:
             **common,
         )
         # HyperBand compares trials that wait for each other, however many there are of them.
-        if isinstance(task.scheduler, _halving_in_step()):
+        if is_hyperband(task.scheduler):
             raise UserError(
                 f"Tune: {type(task.scheduler).__name__} pauses trainings, which is not carried out "
                 "for jobs; give 'asha' or 'median', or search the estimator with TuneSearchCV"
@@ -125,6 +126,10 @@ class JobSearch:
             trial = slots[at]
             if trial is None or not self._turn(trial):
                 slots[at] = self._next()
+        for trial in self._put_off:
+            trial.is_put_off, trial.is_alone = False, True
+            while self._turn(trial):
+                pass
 
     def _whose_turn(self, slots: list[UnderWay | None], at: int) -> int:
         """The slot after the last one; where the order is the same to all, one that is done."""
@@ -160,12 +165,13 @@ class JobSearch:
     def _set_out(self, trial: UnderWay) -> None:
         """Begin a trial's run, or go on with it once what it told is played."""
         trial.record = self._children.ended(trial.child)
+        trial.is_put_off = self._children.is_put_off(trial.child)
         trial.told.extend(reports_of(self._children.told(trial.child)))
         self._go_on(trial)
 
     def _go_on(self, trial: UnderWay) -> None:
         trial.until = self._next_turn(trial)
-        if trial.record is None and not trial.told:
+        if trial.record is None and not trial.told and not trial.is_put_off:
             self._order(trial)
 
     def _order(self, trial: UnderWay) -> None:
@@ -177,6 +183,7 @@ class JobSearch:
                 done=replace(trial.count),
                 until=trial.until,
                 pauses=self._decider.side_by_side,
+                alone=trial.is_alone,
             )
         )
 
@@ -190,13 +197,18 @@ class JobSearch:
         return wanted if wanted < self._last_epoch else ENDLESS
 
     def _turn(self, trial: UnderWay) -> bool:
-        """Let a trial come to its turn: whether it goes on."""
+        """Let a trial come to its turn: whether it goes on, now."""
         while trial.told and not trial.has_turn:
             trial.take(trial.told.popleft(), self.decide)
         if not trial.has_turn and trial.record is None and not self._hear(trial):
             return True
         if trial.mistake is not None:
             raise trial.mistake
+        if trial.is_put_off and not trial.has_turn:
+            self._put_off.append(trial)
+            message = f"trial {trial.child.number + 1} ran out of memory: at the end it runs alone"
+            self._context.emit("log", message=message)
+            return False
         if self._decider.side_by_side and trial.has_turn:
             self._population.keep(trial.child, trial.count)
         if isinstance(trial.decision, Exploit):
@@ -211,6 +223,8 @@ class JobSearch:
 
     def _hear(self, trial: UnderWay) -> bool:
         """Listen to a trial that runs: whether its order is done."""
+        if trial.is_put_off:
+            return True
         if not trial.is_ordered:
             self._order(trial)
         if not self._crew.hear(trial.child.number, partial(self._answer, trial)):
@@ -221,6 +235,8 @@ class JobSearch:
             trial.record = record
             # What it reported has been decided on; its end is another turn's.
             trial.until = max(trial.until, trial.count.epochs + 1)
+        elif is_put_off(record):
+            trial.is_put_off = True
         else:
             self._population.settle(trial.child, trial.count)
         return True
@@ -282,9 +298,3 @@ class JobSearch:
         self._proposer.tell(child.number, epoch, value)
         # After its last epoch a training ends by itself, and leaves its model.
         return decision if epoch < self._last_epoch else GO_ON
-
-
-def _halving_in_step() -> tuple[type, ...]:
-    """The schedulers that pause trials; none where Ray Tune is not loaded, so none is given."""
-    module = sys.modules.get("ray.tune.schedulers")
-    return () if module is None else (module.HyperBandScheduler,)

@@ -33,6 +33,14 @@ class Order:
     """Epochs after which it asks, or is paused."""
     pauses: bool = False
     """Whether it is paused instead of asking."""
+    alone: bool = False
+    """Whether it has all CPUs and all memory, because it had too little of the latter. Nothing else
+    is carried out then."""
+
+    @property
+    def may_put_off(self) -> bool:
+        """Whether it is tried again where it runs out of memory; not if others wait for it."""
+        return not (self.alone or self.pauses)
 
 
 class Listener:

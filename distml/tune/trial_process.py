@@ -18,8 +18,8 @@ from distml import session
 from distml.errors import DistmlError
 from distml.runs.units import use_units
 from distml.tune.children import Children
-from distml.tune.crew import Ended, Post
 from distml.tune.orders import Listener, Order
+from distml.tune.processes import Ended, Post
 from distml.tune.reports import Report
 
 __all__ = ["main"]
@@ -72,7 +72,8 @@ def _carried_out(packed: bytes, children: Children, line: "Connection[Any, Any]"
 
     try:
         order: Order = pickle.loads(packed)
-        children.carry_out(order.child, order.make, Listener(order, say))
+        listener, may_put_off = Listener(order, say), order.may_put_off
+        children.carry_out(order.child, order.make, listener, may_put_off=may_put_off)
     except Exception as error:
         return Ended(error=_portable(error))
     return Ended()

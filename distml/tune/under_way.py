@@ -46,6 +46,10 @@ class UnderWay:
     """Why the search makes no sense, as it has shown."""
     is_ordered: bool = False
     """Whether somebody is to carry it out, or does."""
+    is_put_off: bool = False
+    """Whether it ran out of memory beside others, and waits until it is alone."""
+    is_alone: bool = False
+    """Whether it is run again, alone."""
     before_s: float = 0.0
     """Seconds of the runs that it was before."""
     _scores: Mapping[str, float] = field(default_factory=dict)

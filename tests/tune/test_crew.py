@@ -1,6 +1,7 @@
 """Trials of a search over jobs that run at one time, each in a process of its own."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from distml import session
-from distml.errors import UserError
+from distml.errors import DistmlError, UserError
 from distml.job import Job, Resources, Result, RunContext
 from distml.runs.events import emit
 from distml.runs.record import RunStatus
@@ -21,13 +22,17 @@ from distml.tune import Tune
 
 @dataclass(frozen=True)
 class Curve:
-    """Scores by a curve and reports epochs; notes the process; meets others or dies on demand."""
+    """Scores by a curve and reports epochs; notes the process; meets others or dies on demand.
+
+    As `hungry` it runs out of memory with less than two CPUs: `raises`, `killed`, `always`.
+    """
 
     x: float
     epochs: int = 0
     note: str = ""
     meets: int = 0
     dies: bool = False
+    hungry: str = ""
 
     def run(self, context: RunContext) -> Result:
         if self.note:
@@ -36,16 +41,30 @@ class Curve:
             time.sleep(0.01)
         if self.dies:
             os._exit(3)
+        if self.hungry:
+            self.eat()
         score = 1.0 - (self.x - 3) ** 2
         for epoch in range(self.epochs):
             emit("epoch", metrics={"epoch": float(epoch), "val_score": score * (epoch + 1)})
         return Result(metrics={"test": {"score": score}})
 
+    def eat(self) -> None:
+        if self.hungry != "always" and session.limits().num_cpus == 2:
+            return
+        if self.hungry == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise DistmlError("a member is lost") from MemoryError("no more")
+
 
 def curve(
-    x: float, epochs: int = 0, note: str = "", meets: int = 0, dies_at: tuple[float, ...] = ()
+    x: float,
+    epochs: int = 0,
+    note: str = "",
+    meets: int = 0,
+    dies_at: tuple[float, ...] = (),
+    hungry: str = "",
 ) -> Job:
-    return Job(task=Curve(x, epochs, note, meets, x in dies_at), seed=7)
+    return Job(task=Curve(x, epochs, note, meets, x in dies_at, hungry if x < 3 else ""), seed=7)
 
 
 @dataclass(frozen=True)
@@ -148,6 +167,41 @@ def test_process_that_dies_takes_its_trial_with_it_and_no_other(
     assert result.details["search"]["params"] == {"x": 3.0}
     statuses = [record.status for record in RunStore(tmp_path / "run" / "trials").list()]
     assert statuses.count(RunStatus.FAILED) == 2
+
+
+@pytest.mark.parametrize(("hungry", "scheduler"), [("killed", None), ("raises", "asha")])
+def test_trial_that_ran_out_of_memory_beside_others_is_run_again_alone(
+    search: Callable[..., Result], hungry: str, scheduler: str | None
+) -> None:
+    options: dict[str, Any] = {"scheduler": scheduler, "max_epochs": 4, "metric": "val_score"}
+    with session.limited(num_cpus=2):
+        result = search(arguments={"epochs": 4, "hungry": hungry}, **options)
+    assert len(result.table) == 4
+    assert [row["state"] for row in result.table if row["x"] == 3.0] == ["completed"]
+    assert not [row for row in result.table if row["state"] == "failed"]
+    if scheduler is None:
+        options["max_concurrent_trials"] = 1
+        calm = search(arguments={"epochs": 4}, folder="calm", **options)
+        assert outcome(result) == outcome(calm)
+
+
+def test_trial_that_runs_out_of_memory_alone_has_failed(search: Callable[..., Result]) -> None:
+    with session.limited(num_cpus=2):
+        result = search(arguments={"hungry": "always"})
+    assert [row["state"] for row in result.table] == ["failed", "failed", "completed", "completed"]
+    assert result.table[0]["error"] == "a member is lost"
+
+
+def test_search_that_was_cut_off_still_runs_what_was_put_off(
+    search: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = search(folder="calm", max_concurrent_trials=1)
+    with session.limited(num_cpus=2):
+        with monkeypatch.context() as patch:
+            patch.setattr("distml.tune.tally.Tally.add", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                search(arguments={"hungry": "raises"})
+        assert outcome(search(arguments={"hungry": "raises"})) == outcome(calm)
 
 
 @pytest.mark.parametrize(
