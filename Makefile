@@ -5,13 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Two processes; one of them has all tests that share a Ray.
-SHARED := -n 2 --dist loadgroup --no-loadscope-reorder
+# Two processes, each with a Ray of its own; which has which tests is told in tests/conftest.py.
+SHARED := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test slow lint format bench lock
+.PHONY: help setup demo test slow long lint format bench lock
 help:
 	@echo "make demo    train the stack on the flights data on this machine (jobs/flights_stacking.py)"
-	@echo "make test    run the tests; 'make slow' runs those that take minutes"
+	@echo "make test    run the tests; 'make slow' runs those that take minutes, 'make long' the longest"
 	@echo "make lint    ruff and mypy; 'make format' lets ruff mend what it can"
 	@echo "make bench   run the benchmarks, on an idle machine (about 50 minutes)"
 	@echo "make lock    resolve the dependencies anew and write constraints.txt"
@@ -34,7 +34,10 @@ test: $(STAMP)
 	$(BIN)/pytest $(SHARED)
 
 slow: $(STAMP)
-	$(BIN)/pytest -m slow $(SHARED)
+	$(BIN)/pytest -m "slow and not long" $(SHARED)
+
+long: $(STAMP)
+	$(BIN)/pytest -m long $(SHARED)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

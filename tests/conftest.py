@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,9 @@ from distml import session
 NUM_CPUS = 4
 """Logical CPUs of the shared Ray: enough to run with 1, 2 and 4 workers, on two cores as well."""
 
+
+HOSTS = "tests/hosts/"
+"""Tests of which one process at a time may have the hosts."""
 
 # pytest-xdist sets it for its own lines; tables would be laid out for that width.
 os.environ.pop("COLUMNS", None)
@@ -43,16 +47,25 @@ def ray_session() -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Two processes share the tests: what needs Ray, or hosts, goes to one; the rest by files."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        shared = [name for name in ("hosts", "ray") if item.get_closest_marker(name) is not None]
-        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else str(item.path)))
-    # The long groups begin first, or one process would wait for the other at the end.
-    items.sort(key=lambda item: not {"hosts", "ray"} & {mark.name for mark in item.iter_markers()})
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Two processes share the tests by files; all that needs hosts is one process's.
+
+    Groups of pytest-xdist's own are none with this pytest, which takes no other name for a test.
+    """
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class ByFiles(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "hosts" if path.startswith(HOSTS) else path
+
+    return ByFiles(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, or one process would wait for the other at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(HOSTS))
 
 
 @pytest.fixture(autouse=True)

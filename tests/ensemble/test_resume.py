@@ -128,7 +128,7 @@ def test_a_killed_fit_goes_on_with_what_is_missing(tmp_path, undisturbed):
 def test_killed_again_and_again_it_ends_with_the_same_model(tmp_path, undisturbed):
     kills = 0
     while not (tmp_path / "model").exists() and kills < 8:
-        kill_once(tmp_path, after_units=random.randint(1, 5))
+        kill_once(tmp_path, after_units=random.randint(3, 8))
         kills += 1
     check(tmp_path, undisturbed, kills)
 

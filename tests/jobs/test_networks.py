@@ -62,9 +62,9 @@ def test_flights_stream_in_a_tenth_of_the_memory_they_take(load_job: Jobs, tmp_p
     ("name", "part", "metric", "least"),
     [
         ("digits_cnn", "hold_out", "accuracy", 0.97),
-        ("sequence_rnn", "test", "accuracy", 0.96),
-        ("autoencoder_anomaly", "hold_out", "roc_auc", 0.975),
-        ("flights_mlp", "last_two_months", "roc_auc", 0.69),
+        pytest.param("sequence_rnn", "test", "accuracy", 0.96, marks=pytest.mark.long),
+        pytest.param("autoencoder_anomaly", "hold_out", "roc_auc", 0.975, marks=pytest.mark.long),
+        pytest.param("flights_mlp", "last_two_months", "roc_auc", 0.69, marks=pytest.mark.long),
     ],
 )
 def test_in_full_it_scores_what_its_header_says(

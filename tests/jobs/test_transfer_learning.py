@@ -58,6 +58,8 @@ def test_a_new_head_alone_is_better_than_guessing(
 
 
 @pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(900)
 def test_photographs_are_worth_more_than_the_stated_margin(
     emoji_job: ModuleType, tmp_path: Path
 ) -> None:

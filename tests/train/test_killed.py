@@ -100,7 +100,7 @@ def paired(tmp_path_factory):
     return end(begin(folder, 2), folder)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(k, marks=pytest.mark.long) for k in (1, 2))])
 def test_a_driver_killed_again_and_again_ends_with_the_same_weights(tmp_path, alone, seed):
     folder, moments, kills = tmp_path / "run", random.Random(seed), 0
     while kills < 4:
@@ -136,6 +136,7 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(tmp_path, paired):
     assert facts["losses"] == paired[1]["losses"]
 
 
+@pytest.mark.long
 def test_a_machine_that_loses_power_goes_on_with_the_same_workers(tmp_path, paired):
     folder = tmp_path / "run"
     process = begin(folder, 2)

@@ -329,7 +329,7 @@ def only_plain(train, work):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_workers", [2, 4])
+@pytest.mark.parametrize("num_workers", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_any_number_of_workers_twice(here, num_workers):
     setup = Setup(seed=SEED, workers=Workers(num_workers=num_workers))
     first, second = (run_on_workers(only_plain, None, setup, PARTS) for _ in range(2))
@@ -351,7 +351,7 @@ def go_on(train, place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("numbers", [(2, 4), (4, 1)], ids=str)
+@pytest.mark.parametrize("numbers", [pytest.param((2, 4), marks=pytest.mark.long), (4, 1)], ids=str)
 def test_another_number_of_workers_goes_on_with_the_same_batches(here, tmp_path, numbers):
     before, after = (Setup(seed=SEED, workers=Workers(num_workers=n)) for n in numbers)
     assert run_on_workers(stop_at_16, str(tmp_path), before, PARTS) == "stopped"

@@ -50,7 +50,7 @@ def kill_all(process):
     process.wait()
 
 
-@pytest.mark.parametrize("searcher", ["random", "optuna"])
+@pytest.mark.parametrize("searcher", ["random", pytest.param("optuna", marks=pytest.mark.long)])
 def test_a_search_killed_again_and_again_ends_as_one_that_was_not(tmp_path, searcher):
     undisturbed = end(begin(tmp_path / "undisturbed", searcher), tmp_path / "undisturbed")
     folder, moments, kills = tmp_path / "killed", random.Random(searcher), 0

@@ -43,7 +43,9 @@ def wait_for_attempt(storage: Path, number: int, process: "subprocess.Popen[byte
     return False
 
 
-@pytest.mark.parametrize(("at_once", "longest_s"), [(1, 0.8), (2, 3.0)])
+@pytest.mark.parametrize(
+    ("at_once", "longest_s"), [pytest.param(1, 0.8, marks=pytest.mark.long), (2, 3.0)]
+)
 def test_killed_ten_times_it_finds_what_it_would_have_found(
     at_once: int, longest_s: float, tmp_path: Path
 ) -> None:

@@ -186,7 +186,8 @@ def test_job_that_cannot_go_on_is_refused_after_its_first_turn(
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.long
+@pytest.mark.timeout(600)
 def test_trainings_on_workers_go_on_from_each_other(
     search: Callable[..., Result], data: str
 ) -> None:
