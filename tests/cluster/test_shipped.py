@@ -1,6 +1,7 @@
 """The cluster files that are shipped: right by every judge there is, and closed."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -87,6 +88,29 @@ def test_each_worker_watches_for_its_end_with_the_token(name: str) -> None:
     before, _, after = start.partition("ray start")
     assert "export RAY_AUTH_MODE=token" in before
     assert f"spot_notice.py {name} --address $RAY_HEAD_IP:6379" in after
+
+
+@pytest.mark.parametrize("fails", [0, 2, 3])
+@pytest.mark.parametrize("name", RAY_UP)
+def test_worker_that_cannot_join_at_once_tries_again_and_gives_up_aloud(
+    name: str, fails: int, tmp_path: Path
+) -> None:
+    (start,) = [c for c in load(name)["worker_start_ray_commands"] if "ray start" in c]
+    counts = f"echo $1 >> {tmp_path}/calls; test $1 != start || "
+    counts += f"test $(grep -c start {tmp_path}/calls) -gt {fails}"
+    for command, does in {
+        "ray": counts,
+        "sleep": "true",
+        "python": "true",
+    }.items():
+        (tmp_path / command).write_text(f"#!/bin/bash\n{does}\n")
+        (tmp_path / command).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", f"{start}\nwait"], env=environment, capture_output=True)
+
+    assert done.returncode == (1 if fails == 3 else 0), done.stderr
+    calls = (tmp_path / "calls").read_text().split()
+    assert calls == [*["start", "stop"] * min(fails, 2), "start"]
 
 
 def test_shells_take_every_script_and_command() -> None:

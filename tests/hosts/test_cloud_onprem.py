@@ -138,6 +138,7 @@ def test_client_that_is_killed_leaves_a_cluster_that_ends_at_its_hours(user, hos
     user.wait_for_units(storage, "hours", 0, child)
     user.abandon(child)
 
+    until(lambda: user.warden(hosts["head"])["ended"], "the head ends it", timeout_s=300)
     until(lambda: left_behind(hosts) == nothing(hosts), "all is gone", timeout_s=200)
 
     ended = user.warden(hosts["head"])
