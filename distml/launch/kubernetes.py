@@ -23,6 +23,7 @@ from distml.launch.kube.kuberay_handle import KuberayHandle
 from distml.launch.kube.kuberay_job import (
     RunFacts,
     build_rayjob,
+    placed_job,
     rayjob_name,
     read_manifest,
     read_state,
@@ -105,7 +106,7 @@ class KubernetesLauncher:
 
     def jobs(self) -> list[PlacedJob]:
         """See `Launcher`."""
-        raise UserError("a list of jobs is kept by Kubernetes itself: kubectl get rayjobs")
+        return [placed_job(rayjob) for rayjob in KubeApi(find_context(self._target)).read_all()]
 
 
 def _check(request: LaunchRequest) -> None:

@@ -14,12 +14,14 @@ import click
 from distml.errors import UserError
 from distml.launch.cloud import IDLE_MINUTES
 from distml.launch.clouds.cloud_cluster import CloudCluster, open_cluster
+from distml.launch.clouds.known import known_clusters
 from distml.launch.clouds.standing import look_around, look_at, strangers, table
 from distml.launch.clouds.take_down import bring_up, take_down
 
 __all__ = ["command"]
 
 _which = click.argument("which", metavar="FILE_OR_NAME")
+_which_or_only = click.argument("which", metavar="[FILE_OR_NAME]", required=False)
 
 
 class _Group(click.Group):
@@ -38,7 +40,8 @@ class _Group(click.Group):
 def command(ctx: click.Context) -> None:
     """Bring clusters up and down, and see what they cost.
 
-    FILE_OR_NAME is a cluster file, such as cluster/aws.yaml, or the name of one started from here.
+    FILE_OR_NAME is a cluster file, such as cluster/aws.yaml, or the name of one started from here;
+    it may be left out where it is in brackets and only one was.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
@@ -88,10 +91,10 @@ def down_command(which: str) -> None:
 
 
 @command.command("status")
-@_which
-def status_command(which: str) -> None:
+@_which_or_only
+def status_command(which: str | None) -> None:
     """Show one cluster: its nodes, its jobs, what it has cost and when it ends."""
-    cluster = open_cluster(which)
+    cluster = open_cluster(which or _only())
     seen = look_at(cluster)
     click.echo(table([seen]))
     for line in seen.details():
@@ -120,13 +123,13 @@ def ssh_command(which: str, words: tuple[str, ...]) -> int:
 
 
 @command.command("dashboard")
-@_which
-def dashboard_command(which: str) -> None:
+@_which_or_only
+def dashboard_command(which: str | None) -> None:
     """Open a way to Ray's dashboard on 127.0.0.1, until Ctrl-C."""
-    cluster = open_cluster(which)
+    cluster = open_cluster(which or _only())
     standing = cluster.stand()
     if standing is None:
-        raise UserError(f"cluster {cluster.name} is not up: distml cluster up {which}")
+        raise UserError(f"cluster {cluster.name} is not up: distml cluster up {cluster.file.path}")
     click.echo(f"http://127.0.0.1:{standing.tunnel.port} until Ctrl-C")
     try:
         while True:
@@ -134,6 +137,18 @@ def dashboard_command(which: str) -> None:
             standing.tunnel.keep()
     finally:
         standing.tunnel.close()
+
+
+def _only() -> str:
+    """The one cluster that was started from here."""
+    names = [one.name for one in known_clusters()]
+    if not names:
+        raise UserError(
+            "no cluster was started from here: name its file, or distml cluster up FILE"
+        )
+    if len(names) > 1:
+        raise UserError(f"which cluster? {', '.join(names)} were started from here")
+    return names[0]
 
 
 def _reach(cluster: CloudCluster) -> Any:

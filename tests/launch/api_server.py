@@ -247,6 +247,9 @@ def _handler(kube):
             if self.command == "POST":
                 dry_run = options.get("dryRun") == "All"
                 return kube.create(namespace, body, dry_run, options.get("fieldValidation"))
+            if name is None:
+                mine = [one for (where, _), one in kube.objects.items() if where == namespace]
+                return 200, {"items": mine}
             if self.command == "DELETE":
                 assert options["propagationPolicy"] == "Foreground"
                 return kube.delete(namespace, name)

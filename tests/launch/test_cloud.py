@@ -143,6 +143,29 @@ def test_cluster_whose_provider_cannot_be_asked_is_listed_with_the_reason(
     assert "no credentials for AWS: run aws configure" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "no cluster was started from here"),
+        (["a", "b"], "which cluster? a, b were started from here"),
+        (["a"], "no credentials for AWS"),
+    ],
+    ids=["none", "two", "one"],
+)
+@pytest.mark.parametrize("verb", ["status", "dashboard"])
+def test_cluster_is_named_only_where_there_are_several(
+    verb, names, said, folder, capsys, monkeypatch
+):
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in names:
+        remember(KnownCluster(name=name, file=f"{folder}/cluster/aws.yaml", provider="aws"))
+
+    assert main(["cluster", verb]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_idle_cluster_and_one_without_a_warden_are_warned_of():
     idle = Seen(name="a", file="a.yaml", state="up", idle_s=3600, plan={"max_hours": 1})
     bare = Seen(name="b", file="b.yaml", state="up", nodes={"head": 1}, cost=1.5, rate=0.25)

@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,21 @@ def test_ray_is_given_the_command_word_for_word_under_the_name_of_the_run(kube, 
     assert job["runtime_env"]["env_vars"]["RAY_JOB_STOP_WAIT_TIME_S"] == "40"
     assert job["metadata"] == {"distml_run": "one", "distml_storage": s3_uri}
     assert load_submission(RunStore(s3_uri).storage, "one").launcher == "kubernetes:test/jobs"
+
+
+def test_jobs_of_the_namespace_are_listed_whoever_made_them(kube, pods, s3_uri):
+    pods.submit(pods.plan(request(s3_uri)))
+    begun(kube)
+    other = {"metadata": {"name": "other"}, "spec": {"entrypoint": "true"}}
+    kube.objects["jobs", "other"] = other
+    kube.objects["elsewhere", "third"] = other
+
+    one, two = sorted(pods.jobs(), key=lambda job: job.job_id)
+
+    assert (one.job_id, one.run_id, one.status) == ("one", "one", "RUNNING")
+    assert one.storage == s3_uri
+    assert abs(one.started_at - time.time()) < 60
+    assert (two.job_id, two.run_id, two.status, two.started_at) == ("other", None, "PENDING", None)
 
 
 def test_the_tree_goes_through_the_storage(kube, pods, s3_uri):

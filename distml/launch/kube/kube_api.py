@@ -72,6 +72,15 @@ class KubeApi:
         found: dict[str, Any] | None = self._ask("get", _RAYJOBS, none_on=404, name=name)
         return found
 
+    def read_all(self) -> list[dict[str, Any]]:
+        """All RayJobs of the namespace.
+
+        Raises:
+            UserError: nothing answers, or we may not.
+        """
+        listed: dict[str, Any] = self._ask("list", _RAYJOBS)
+        return [*listed["items"]]
+
     def delete(self, name: str) -> None:
         """Ask for a RayJob's end, with its pods; what is gone already is no error.
 

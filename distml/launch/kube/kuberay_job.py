@@ -13,12 +13,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from distml.errors import UserError
 from distml.launch.files.cluster_file import ClusterFile, read_cluster_file
 from distml.launch.kube.kube_api import RUN
+from distml.launch.launcher import PlacedJob
 from distml.launch.ray_job import STOP_WAIT_S
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "JobState",
     "RunFacts",
     "build_rayjob",
+    "placed_job",
     "rayjob_name",
     "read_manifest",
     "read_state",
@@ -197,6 +200,25 @@ def read_state(rayjob: Mapping[str, Any]) -> JobState:
         is_deleted="deletionTimestamp" in rayjob["metadata"],
         deadline_s=float(limit),
     )
+
+
+def placed_job(rayjob: Mapping[str, Any]) -> PlacedJob:
+    """A RayJob, of distml or not, as a line of a list."""
+    metadata, state = rayjob["metadata"], read_state(rayjob)
+    ends = {0: "SUCCEEDED", 130: "STOPPED"}
+    word = state.phase.upper() if state.code is None else ends.get(state.code, "FAILED")
+    return PlacedJob(
+        job_id=metadata["name"],
+        run_id=(metadata.get("annotations") or {}).get(RUN),
+        status=word,
+        started_at=_unix(metadata.get("creationTimestamp")),
+        ended_at=_unix((rayjob.get("status") or {}).get("endTime")),
+        storage=(rayjob["spec"].get("metadata") or {}).get("distml_storage"),
+    )
+
+
+def _unix(time: str | None) -> float | None:
+    return None if time is None else datetime.fromisoformat(time).timestamp()
 
 
 def _written_keys(cluster: Mapping[str, Any]) -> Iterator[str]:
