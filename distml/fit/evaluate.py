@@ -59,13 +59,17 @@ def score(
     """
     rows = np.arange(len(y)) if rows is None else rows
     try:
-        with warnings.catch_warnings():
-            # What is not defined is `None`, or what scikit-learn takes instead.
-            warnings.simplefilter("ignore", UserWarning)
-            value = float(get_scorer(name)(predicted, rows, y[rows]))
+        return _value(name, predicted, y, rows)
     except (AttributeError, ValueError) as error:
         logger.info("%s cannot be scored by %s: %s", predicted.model_name, name, error)
         return None
+
+
+def _value(name: str, predicted: Predictions, y: np.ndarray, rows: np.ndarray) -> float | None:
+    with warnings.catch_warnings():
+        # What is not defined is `None`, or what scikit-learn takes instead.
+        warnings.simplefilter("ignore", UserWarning)
+        value = float(get_scorer(name)(predicted, rows, y[rows]))
     return value if math.isfinite(value) else None
 
 
@@ -82,4 +86,8 @@ def decisive_methods(name: str, predicted: Predictions, y: np.ndarray) -> list[s
 
 
 def _can_score(name: str, predicted: Predictions, y: np.ndarray) -> bool:
-    return score(name, predicted, y) is not None
+    """Whether it can; that it cannot is no news of the model, which may have other methods."""
+    try:
+        return _value(name, predicted, y, np.arange(len(y))) is not None
+    except (AttributeError, ValueError):
+        return False

@@ -79,9 +79,12 @@ def test_scorers_cannot_tell_them_from_the_model(model, metric):
     ],
     ids=["probabilities", "labels", "none is enough"],
 )
-def test_only_what_a_scorer_needs_is_predicted(metric, methods):
+def test_only_what_a_scorer_needs_is_predicted(metric, methods, caplog):
     said = predicted(LogisticRegression().fit(X, Y))
-    assert decisive_methods(metric, said, Y) == methods
+    with caplog.at_level("INFO"):
+        assert decisive_methods(metric, said, Y) == methods
+    # In the log it would read as if the model had no probabilities.
+    assert caplog.messages == []
 
 
 def test_a_prediction_of_one_column_is_an_array_of_rows():

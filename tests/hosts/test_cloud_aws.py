@@ -149,7 +149,10 @@ def test_cluster_goes_with_the_run_it_was_started_for(user, fleet, world):
 
 @pytest.mark.parametrize(
     ("limit", "why"),
-    [("--max-hours 0.02", "of at most 0.02 hours"), ("--max-cost 0.006", "of at most 0.006 US")],
+    [
+        ("--max-hours 0.02", "of at most 0.02 hours"),
+        pytest.param("--max-cost 0.006", "of at most 0.006 US", marks=pytest.mark.long),
+    ],
     ids=["hours", "cost"],
 )
 def test_head_ends_the_cluster_at_its_limit_though_the_client_was_killed(

@@ -20,12 +20,17 @@ TOKEN = "distml-test-token-" + "0" * 24
 
 
 class running_head:  # noqa: N801 - reads as what it is, in `with`
-    """A head in a process of its own, ended with all it started."""
+    """A head in a process of its own, ended with all it started.
 
-    def __init__(self, *, num_cpus: int = 4) -> None:
+    Args:
+        num_cpus: Of the head.
+        grows_to: So many workers of one CPU its autoscaler may start, processes of this machine.
+    """
+
+    def __init__(self, *, num_cpus: int = 4, grows_to: int = 0) -> None:
         # Short, because Ray puts sockets under it, whose names may have 107 characters.
         self.folder = tempfile.mkdtemp(prefix="dmh")
-        self.num_cpus = num_cpus
+        self.num_cpus, self.grows_to = num_cpus, grows_to
 
     def __enter__(self) -> str:
         token = Path(self.folder, "token")
@@ -50,6 +55,20 @@ class running_head:  # noqa: N801 - reads as what it is, in `with`
         # Workers take what the system gives them: two heads would deal from the same range.
         command += ["--min-worker-port", "0", "--max-worker-port", "0"]
         command += ["--temp-dir", self.folder, "--num-cpus", str(self.num_cpus)]
+        if self.grows_to:
+            config = _autoscaling(self.grows_to, f"127.0.0.1:{ports[0]}")
+            Path(self.folder, "autoscaling.json").write_text(json.dumps(config))
+            command += ["--autoscaling-config", f"{self.folder}/autoscaling.json"]
+            self.environment |= {
+                "RAY_FAKE_CLUSTER": "1",
+                "PYTHONPATH": str(Path(__file__).parent),
+                "RAY_enable_autoscaler_v2": "1",
+                "RAY_CLOUD_INSTANCE_ID": _HEAD_ID,
+                "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _HEAD_ID,
+                "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+                # What it may start, only whoever has its file knows.
+                "DISTML_MAY_START": json.dumps([_WORKER] * self.grows_to),
+            }
         self.log = Path(self.folder, "head.log").open("wb")
         self.process = subprocess.Popen(
             command, env=self.environment, stdout=self.log, stderr=self.log, start_new_session=True
@@ -88,6 +107,39 @@ class running_head:  # noqa: N801 - reads as what it is, in `with`
                 pass
             time.sleep(0.2)
         raise RuntimeError(f"the head did not start: {Path(self.log.name).read_text()[-2000:]}")
+
+
+_HEAD_ID = "f" * 51 + "00000"
+_WORKER = {"CPU": 1, "memory": 2**30}
+
+
+def _autoscaling(most: int, gcs_address: str) -> dict[str, object]:
+    """A cluster file whose machines are processes of this one, as Ray tests its autoscaler."""
+    head = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+    worker = {"resources": _WORKER, "node_config": {}, "min_workers": 0, "max_workers": most}
+    commands = ("initialization", "setup", "head_setup", "worker_setup")
+    return {
+        "cluster_name": "grows",
+        "max_workers": most,
+        "idle_timeout_minutes": 0.1,
+        "provider": {
+            "type": "external",
+            "module": "growing.GrowingProvider",
+            "launch_multiple": True,
+            "head_node_id": _HEAD_ID,
+            "gcs_address": gcs_address,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+        },
+        "available_node_types": {"ray.head.default": head, "worker": worker},
+        "head_node_type": "ray.head.default",
+        **{name: {} for name in ("auth", "docker", "file_mounts")},
+        **{f"{name}_commands": [] for name in (*commands, "head_start_ray", "worker_start_ray")},
+        "cluster_synced_files": [],
+        "rsync_exclude": [],
+        "rsync_filter": [],
+        "file_mounts_sync_continuously": False,
+    }
 
 
 def _free_ports(count: int) -> list[int]:
