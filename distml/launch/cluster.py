@@ -5,10 +5,12 @@ lost reply starts nothing twice, and closing the laptop changes nothing. The clu
 whether the job still lives, and to stop it.
 """
 
+import json
 import os
 import time
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from distml.errors import LaunchError, UserError
 from distml.launch.handle import EXIT_CODES, JobHandle
 from distml.launch.jobs_api import JobsApi
 from distml.launch.launcher import LaunchPlan, LaunchRequest, PlacedJob
-from distml.launch.ray_job import STOP_WAIT_S, hand_over, placed_jobs, plan_job
+from distml.launch.ray_job import MAY_START, STOP_WAIT_S, hand_over, placed_jobs, plan_job
 from distml.runs.record import RunStatus
 from distml.runs.storage import carries_keys, shown
 from distml.runs.submissions import load_submission
@@ -37,6 +39,14 @@ class ClusterAddress:
     """File of its token; `None`: where Ray looks for it."""
     python: str = "python"
     """The interpreter of its nodes."""
+    workers: tuple[Mapping[str, float], ...] = ()
+    """What an autoscaler of its own may start: each kind of worker by its resources, and its
+    `count`. No cluster tells it, and a run that knows of none waits for none."""
+
+    def may_start(self) -> list[dict[str, float]]:
+        """The resources of each worker that may come."""
+        each = [(dict(kind), int(kind.get("count", 1))) for kind in self.workers]
+        return [{k: v for k, v in has.items() if k != "count"} for has, n in each for _ in range(n)]
 
 
 class ClusterLauncher:
@@ -54,7 +64,11 @@ class ClusterLauncher:
                 "--max-cost and --down are for clusters that distml starts (--on cloud:FILE); "
                 "an existing cluster takes --max-hours"
             )
-        return plan_job(self._place, self._found.address, request, python=self._found.python)
+        found = self._found
+        environment = {MAY_START: json.dumps(found.may_start())} if found.workers else {}
+        return plan_job(
+            self._place, found.address, request, python=found.python, environment=environment
+        )
 
     def submit(self, plan: LaunchPlan) -> JobHandle:
         """See `Launcher`.
@@ -223,7 +237,24 @@ def _named(name: str) -> ClusterAddress:
         raise UserError(
             f"unknown cluster {name!r}: {path} names {there}; say --on cluster:http://HOST:8265"
         )
-    wrong = sorted(set(entry) - {"address", "token_file", "python"})
+    keys = [item.name for item in fields(ClusterAddress)]
+    wrong = sorted(set(entry) - set(keys))
     if wrong or "address" not in entry:
-        raise UserError(f"{path}: [{name}] has address, token_file, python; not {', '.join(wrong)}")
-    return ClusterAddress(**{**entry, "address": _checked(entry["address"])})
+        raise UserError(f"{path}: [{name}] has {', '.join(keys)}; not {', '.join(wrong)}")
+    workers = entry.get("workers", [])
+    if not _are_kinds(workers):
+        raise UserError(
+            f"{path}: [{name}] workers are tables of numbers: [[{name}.workers]] with count, CPU, "
+            "and memory in bytes"
+        )
+    address = _checked(entry["address"])
+    return ClusterAddress(**{**entry, "address": address, "workers": tuple(workers)})
+
+
+def _are_kinds(workers: Any) -> bool:
+    return isinstance(workers, list) and all(
+        isinstance(kind, dict)
+        and all(isinstance(amount, int | float) for amount in kind.values())
+        and kind.get("count", 1) >= 1
+        for kind in workers
+    )

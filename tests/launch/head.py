@@ -66,8 +66,6 @@ class running_head:  # noqa: N801 - reads as what it is, in `with`
                 "RAY_CLOUD_INSTANCE_ID": _HEAD_ID,
                 "RAY_OVERRIDE_NODE_ID_FOR_TESTING": _HEAD_ID,
                 "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-                # What it may start, only whoever has its file knows.
-                "DISTML_MAY_START": json.dumps([_WORKER] * self.grows_to),
             }
         self.log = Path(self.folder, "head.log").open("wb")
         self.process = subprocess.Popen(

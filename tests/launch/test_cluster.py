@@ -1,5 +1,6 @@
 """A cluster that is there: how it is named, and what a real one does with a run."""
 
+import json
 import os
 import signal
 import subprocess
@@ -25,8 +26,22 @@ address = "http://lab:8265"
 token_file = "~/lab-token"
 python = "/opt/venv/bin/python"
 
+[grows]
+address = "http://grows:8265"
+[[grows.workers]]
+count = 2
+CPU = 8
+memory = 3e10
+[[grows.workers]]
+CPU = 4
+GPU = 1
+
 [wrong]
 adress = "http://lab:8265"
+
+[many]
+address = "http://many:8265"
+workers = 3
 """
 
 
@@ -50,14 +65,29 @@ def test_a_cluster_is_an_address_a_name_or_the_environments(settings, monkeypatc
     assert (lab.address, lab.python) == ("http://lab:8265", "/opt/venv/bin/python")
 
 
+def test_what_a_named_cluster_may_start_is_told_to_its_drivers(settings, tmp_path, monkeypatch):
+    settings.write_text(NAMED)
+    (tmp_path / "job.py").touch()
+    monkeypatch.chdir(tmp_path)
+    request = LaunchRequest(storage="s3://bucket/runs", run_id="a", job_file="job.py")
+
+    told = ClusterLauncher("grows").plan(request).submission["runtime_env"]["env_vars"]
+    lab = ClusterLauncher("lab").plan(request).submission["runtime_env"]["env_vars"]
+
+    one = {"CPU": 8, "memory": 3e10}
+    assert json.loads(told["DISTML_MAY_START"]) == [one, one, {"CPU": 4, "GPU": 1}]
+    assert "DISTML_MAY_START" not in lab
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [
         (None, "which cluster\\? say --on cluster:http://HOST:8265"),
         ("h:6379", "h:6379 is not the address of a dashboard"),
         ("ray://h:10001", "is not the address of a dashboard"),
-        ("lub", "unknown cluster 'lub': .* names lab, wrong"),
-        ("wrong", r"\[wrong\] has address, token_file, python; not adress"),
+        ("lub", "unknown cluster 'lub': .* names lab, grows, wrong, many"),
+        ("wrong", r"\[wrong\] has address, token_file, python, workers; not adress"),
+        ("many", r"\[many\] workers are tables of numbers: \[\[many.workers\]\] with count"),
     ],
 )
 def test_a_cluster_that_is_named_wrongly_is_refused(settings, target, message):

@@ -68,9 +68,15 @@ def test_nodes_come_for_a_job_and_go_when_it_is_done(
     frame.to_parquet(tmp_path / "data.parquet")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "distml").mkdir()
+    (tmp_path / "distml" / "clusters.toml").write_text(
+        f'[grows]\naddress = "{address}"\n[[grows.workers]]\ncount = 2\nCPU = 1\n'
+        "memory = 1073741824\n"
+    )
     assert num_workers(address) == 0
 
-    line = f"run grows.py --on cluster:{address} --storage runs --run-id one --data data.parquet"
+    line = "run grows.py --on cluster:grows --storage runs --run-id one --data data.parquet"
     assert main(line.replace("runs", str(tmp_path / "runs")).split()) == 0
 
     record = RunStore(tmp_path / "runs").load("one")
