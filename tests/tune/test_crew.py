@@ -192,6 +192,7 @@ def test_trial_that_runs_out_of_memory_alone_has_failed(search: Callable[..., Re
     assert result.table[0]["error"] == "a member is lost"
 
 
+@pytest.mark.slow
 def test_search_that_was_cut_off_still_runs_what_was_put_off(
     search: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
