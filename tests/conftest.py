@@ -23,6 +23,8 @@ NUM_CPUS = 4
 
 HOSTS = "tests/hosts/"
 """Tests of which one process at a time may have the hosts."""
+LONGEST = (HOSTS, "tests/train/", "tests/tune/", "tests/judges/")
+"""What takes longest: it begins first, or one process would wait for the other at the end."""
 
 # pytest-xdist sets it for its own lines; tables would be laid out for that width.
 os.environ.pop("COLUMNS", None)
@@ -64,8 +66,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins first, or one process would wait for the other at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(HOSTS))
+    """Sort by `LONGEST`, each file as it is."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 @pytest.fixture(autouse=True)

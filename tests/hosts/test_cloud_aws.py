@@ -102,6 +102,7 @@ def test_spot_machine_that_is_taken_away_does_not_change_the_model(
     assert left["golden"] == undisturbed["golden"]
 
 
+@pytest.mark.long
 def test_network_is_saved_at_the_notice_and_trained_on_elsewhere(user, fleet, world, undisturbed):
     name, epochs = "network", 300
     storage = world.storage.bucket_uri(name)
