@@ -18,6 +18,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +140,11 @@ def run_s(folder: Path, place: str, run_id: str) -> dict[str, float]:
     figures = {"seconds": ended - started, "until_driver_s": begun - started}
     note = folder / "runs" / "submitted" / f"{run_id}.json"
     if note.is_file():
-        figures["first_line_s"] = begun - json.loads(note.read_text())["submitted_at"]
+        submitted = json.loads(note.read_text())["submitted_at"]
+        log = (folder / "runs" / run_id / "log.txt").read_text()
+        # As the standard library's logging writes it, of the machine's own time.
+        first = datetime.strptime(log[:23], "%Y-%m-%d %H:%M:%S,%f").timestamp()
+        figures |= {"first_line_s": first - submitted, "run_exists_s": begun - submitted}
     return figures
 
 
@@ -226,7 +231,7 @@ def show_submit(results: Rounds, arguments: Namespace) -> None:
     ]))  # fmt: skip
     for place in PLACES:
         until = median(results, place, "until_driver_s")
-        print(f"{place}: {median(results, place, 'seconds'):.2f} s, driver after {until:.2f} s")
+        print(f"{place}: {median(results, place, 'seconds'):.2f} s, run begun after {until:.2f} s")
     write("cluster_submit", ratios, results, **vars(arguments))
 
 

@@ -15,6 +15,7 @@ import sys
 from bdb import BdbQuit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from socket import gethostname
 from typing import Any
 
 from distml import session
@@ -62,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log = stack.enter_context(collect_log())
         # In this order: what Ray says at its end still goes into the log.
         stack.callback(log.close)
+        _LOG.info("driver of run %s: process %d of %s", options.run_id, os.getpid(), gethostname())
         if options.elsewhere:
             stack.enter_context(rehearsal())
         if options.inline:
