@@ -51,6 +51,7 @@ format: $(STAMP)
 bench: $(STAMP)
 	@for name in overhead stack bagging growth plan stream network; do $(BIN)/python benchmarks/bench_$$name.py || exit 1; done
 	@for part in cheap dear memory; do $(BIN)/python benchmarks/bench_search.py --part $$part || exit 1; done
+	@for part in submit scale; do $(BIN)/python benchmarks/bench_cluster.py --part $$part || exit 1; done
 
 # A fresh environment, so that nothing installed by hand gets in; torch stays at the version the project is built on. A
 # local version such as torch's +cpu is cut off: it names the build of one machine.
