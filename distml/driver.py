@@ -40,7 +40,7 @@ from distml.workerlog import write_words
 
 __all__ = ["End", "Start", "drive", "main"]
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("distml.driver")  # also as `__main__`
 _GC_EVERY = 10_000
 """New objects after which Python looks for cycles among them; its own default is 700."""
 
