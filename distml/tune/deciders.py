@@ -25,9 +25,11 @@ _NAMES = ("asha", "hyperband", "median", "pbt")
 
 
 def is_hyperband(scheduler: Any) -> bool:
-    """Whether it is Ray's HyperBand, which pauses trials; if Ray Tune is not loaded it is not."""
+    """Whether it names or is Ray's HyperBand, which pauses trials until others have come."""
+    # If Ray Tune is not loaded, it is none of its schedulers.
     module = sys.modules.get("ray.tune.schedulers")
-    return module is not None and isinstance(scheduler, module.HyperBandScheduler)
+    is_rays = module is not None and isinstance(scheduler, module.HyperBandScheduler)
+    return is_rays or scheduler == "hyperband"
 
 
 def make_decider(

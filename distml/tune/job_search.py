@@ -14,14 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from distml import session
-from distml.errors import UserError
 from distml.job import Result, RunContext
 from distml.runs.record import RunRecord
 from distml.runs.storage import open_storage
 from distml.runs.strict_json import to_json
 from distml.tune.children import Child, Children, is_over, is_put_off
 from distml.tune.crew import Alone, Crew
-from distml.tune.deciders import is_hyperband, make_decider
+from distml.tune.deciders import make_decider
 from distml.tune.metrics import check_reported
 from distml.tune.orders import ENDLESS, Order
 from distml.tune.outcome import deliver
@@ -74,12 +73,6 @@ class JobSearch:
             proposer=self._proposer,
             **common,
         )
-        # HyperBand compares trials that wait for each other, however many there are of them.
-        if is_hyperband(task.scheduler):
-            raise UserError(
-                f"Tune: {type(task.scheduler).__name__} pauses trainings, which is not carried out "
-                "for jobs; give 'asha' or 'median', or search the estimator with TuneSearchCV"
-            )
         self._population = Population(open_storage(context.run_uri))
         self._crew, self._num_slots = self._make_crew()
 
@@ -130,6 +123,10 @@ class JobSearch:
             trial.is_put_off, trial.is_alone = False, True
             while self._turn(trial):
                 pass
+        if self._put_off:
+            self._put_off.clear()
+            # A searcher may have waited for their results before it proposes more.
+            self._take_turns()
 
     def _whose_turn(self, slots: list[UnderWay | None], at: int) -> int:
         """The slot after the last one; where the order is the same to all, one that is done."""

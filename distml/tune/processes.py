@@ -215,7 +215,10 @@ class Processes:
             letter = Ended()
         letters.append(letter)
         if isinstance(letter, Ended):
-            member.order = None
+            alone, member.order = member.order.alone, None
+            if alone:
+                # It has the part of all.
+                self._dismiss()
             self._hand_out()
 
     def _bury(self, member: _Member) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from distml.errors import UserError
 from distml.job import Job, Result, RunContext
+from distml.tune.deciders import is_hyperband
 from distml.tune.space import Space
 
 __all__ = ["Tune"]
@@ -135,10 +136,12 @@ class Tune:
             )
 
     def _check_scheduler(self) -> None:
-        if self.scheduler == "hyperband":
+        if is_hyperband(self.scheduler):
+            is_named = isinstance(self.scheduler, str)
+            name = repr(self.scheduler) if is_named else type(self.scheduler).__name__
             raise UserError(
-                "Tune: scheduler='hyperband' pauses trainings, which is not carried out for jobs; "
-                "give 'asha' or 'median', or search the estimator with TuneSearchCV"
+                f"Tune: {name} pauses trainings, which is not carried out "
+                "for jobs; give 'asha' or 'median', or search the estimator with TuneSearchCV"
             )
         if isinstance(self.scheduler, str) and self.max_epochs is None:
             raise UserError(

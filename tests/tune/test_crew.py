@@ -185,6 +185,24 @@ def test_trial_that_ran_out_of_memory_beside_others_is_run_again_alone(
         assert outcome(result) == outcome(calm)
 
 
+@pytest.mark.slow
+def test_searcher_that_waits_for_a_trial_put_off_goes_on_after_it(
+    search: Callable[..., Result],
+) -> None:
+    from ray import tune
+    from ray.tune.search import ConcurrencyLimiter
+    from ray.tune.search.optuna import OptunaSearch
+
+    with session.limited(num_cpus=2):
+        result = search(
+            space={"x": tune.uniform(0.0, 2.9)},
+            search=ConcurrencyLimiter(OptunaSearch(seed=0), max_concurrent=1),
+            num_samples=2,
+            arguments={"hungry": "raises"},
+        )
+    assert [row["state"] for row in result.table] == ["completed", "completed"]
+
+
 def test_trial_that_runs_out_of_memory_alone_has_failed(search: Callable[..., Result]) -> None:
     with session.limited(num_cpus=2):
         result = search(arguments={"hungry": "always"})
