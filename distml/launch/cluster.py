@@ -244,8 +244,8 @@ def _named(name: str) -> ClusterAddress:
     workers = entry.get("workers", [])
     if not _are_kinds(workers):
         raise UserError(
-            f"{path}: [{name}] workers are tables of numbers: [[{name}.workers]] with count, CPU, "
-            "and memory in bytes"
+            f"{path}: [{name}] workers are tables of numbers: [[{name}.workers]] with CPU, and if "
+            "wanted count, GPU, and memory in bytes"
         )
     address = _checked(entry["address"])
     return ClusterAddress(**{**entry, "address": address, "workers": tuple(workers)})
@@ -254,6 +254,7 @@ def _named(name: str) -> ClusterAddress:
 def _are_kinds(workers: Any) -> bool:
     return isinstance(workers, list) and all(
         isinstance(kind, dict)
+        and "CPU" in kind
         and all(isinstance(amount, int | float) for amount in kind.values())
         and kind.get("count", 1) >= 1
         for kind in workers

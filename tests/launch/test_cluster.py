@@ -42,6 +42,10 @@ adress = "http://lab:8265"
 [many]
 address = "http://many:8265"
 workers = 3
+
+[small]
+address = "http://small:8265"
+workers = [{ cpu = 8 }]
 """
 
 
@@ -85,9 +89,10 @@ def test_what_a_named_cluster_may_start_is_told_to_its_drivers(settings, tmp_pat
         (None, "which cluster\\? say --on cluster:http://HOST:8265"),
         ("h:6379", "h:6379 is not the address of a dashboard"),
         ("ray://h:10001", "is not the address of a dashboard"),
-        ("lub", "unknown cluster 'lub': .* names lab, grows, wrong, many"),
+        ("lub", "unknown cluster 'lub': .* names lab, grows, wrong, many, small"),
         ("wrong", r"\[wrong\] has address, token_file, python, workers; not adress"),
-        ("many", r"\[many\] workers are tables of numbers: \[\[many.workers\]\] with count"),
+        ("many", r"\[many\] workers are tables of numbers: \[\[many.workers\]\] with CPU"),
+        ("small", r"\[\[small.workers\]\] with CPU"),
     ],
 )
 def test_a_cluster_that_is_named_wrongly_is_refused(settings, target, message):

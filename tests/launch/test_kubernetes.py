@@ -59,6 +59,20 @@ def test_jobs_of_the_namespace_are_listed_whoever_made_them(kube, pods, s3_uri):
     assert (two.job_id, two.run_id, two.status, two.started_at) == ("other", None, "PENDING", None)
 
 
+@pytest.mark.parametrize("end", ["SUCCEEDED", "STOPPED", "FAILED"])
+def test_job_that_has_ended_is_listed_with_its_end(kube, pods, end):
+    status = {
+        "jobStatus": end,
+        "jobDeploymentStatus": "Complete",
+        "endTime": "2026-11-27T12:00:00Z",
+    }
+    kube.objects["jobs", "one"] = {"metadata": {"name": "one"}, "spec": {}, "status": status}
+
+    (one,) = pods.jobs()
+
+    assert (one.status, one.ended_at) == (end, 1795780800.0)
+
+
 def test_the_tree_goes_through_the_storage(kube, pods, s3_uri):
     plan = pods.plan(request(s3_uri))
 
