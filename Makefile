@@ -13,7 +13,7 @@ help:
 	@echo "make demo    train the stack on the flights data on this machine (jobs/flights_stacking.py)"
 	@echo "make test    run the tests; 'make slow' runs those that take minutes, 'make long' the longest"
 	@echo "make lint    ruff and mypy; 'make format' lets ruff mend what it can"
-	@echo "make bench   run the benchmarks, on an idle machine (about 50 minutes)"
+	@echo "make bench   run the benchmarks, on an idle machine (about an hour)"
 	@echo "make lock    resolve the dependencies anew and write constraints.txt"
 
 setup: $(STAMP)

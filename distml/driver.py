@@ -40,9 +40,10 @@ from distml.workerlog import write_words
 
 __all__ = ["End", "Start", "drive", "main"]
 
-_LOG = logging.getLogger("distml.driver")  # also as `__main__`
+# By its name, not as `__main__`, which it is when it runs.
+_LOG = logging.getLogger("distml.driver")
 _GC_EVERY = 10_000
-"""New objects after which Python looks for cycles among them; its own default is 700."""
+"""New objects after which Python looks for cycles among them; 700 by default in 3.11."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
