@@ -88,6 +88,13 @@ def workers_of(process):
     return found
 
 
+def workers_begun(folder):
+    try:
+        return (folder / "workers").read_text().split()
+    except FileNotFoundError:
+        return []
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone") / "run"
@@ -124,7 +131,9 @@ def test_a_driver_killed_again_and_again_ends_with_the_same_weights(tmp_path, al
 def test_killed_workers_are_replaced_and_nothing_is_lost(tmp_path, paired):
     folder, moments = tmp_path / "run", random.Random(0)
     process = begin(folder, 2)
-    for _ in range(2):
+    for kill in range(2):
+        # What killed workers said last may come late: epochs count once both new ones have begun.
+        until(lambda both=2 * (kill + 1): len(workers_begun(folder)) >= both)
         (folder / "started").unlink(missing_ok=True)
         until((folder / "started").exists)
         time.sleep(moments.uniform(0.0, 1.0))
