@@ -103,7 +103,7 @@ def test_spot_machine_that_is_taken_away_does_not_change_the_model(
 
 
 def test_network_is_saved_at_the_notice_and_trained_on_elsewhere(user, fleet, world, undisturbed):
-    name, epochs = "network", 150
+    name, epochs = "network", 100
     storage = world.storage.bucket_uri(name)
     child = user.begin(
         f"run small_network.py --epochs {epochs} {ON} --run-id {name}", storage=storage

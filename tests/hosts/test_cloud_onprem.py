@@ -133,7 +133,7 @@ def test_link_that_goes_silent_and_returns_does_not_change_the_model(
 def test_client_that_is_killed_leaves_a_cluster_that_ends_at_its_hours(user, hosts, world):
     storage = world.storage.bucket_uri("hours")
     child = user.begin(
-        f"run small_stack.py --seconds 60 {ON} --run-id hours --max-hours 0.03", storage=storage
+        f"run small_stack.py --seconds 60 {ON} --run-id hours --max-hours 0.02", storage=storage
     )
     user.wait_for_units(storage, "hours", 0, child)
     user.abandon(child)
@@ -142,7 +142,7 @@ def test_client_that_is_killed_leaves_a_cluster_that_ends_at_its_hours(user, hos
     until(lambda: left_behind(hosts) == nothing(hosts), "all is gone", timeout_s=200)
 
     ended = user.warden(hosts["head"])
-    assert "of at most 0.03 hours" in ended["ended"]
+    assert "of at most 0.02 hours" in ended["ended"]
     # Its work was saved before, so it can go on elsewhere.
     assert user.left(storage, "hours")["status"] == "STOPPED"
     listed = user.distml("cluster list")

@@ -82,6 +82,7 @@ def test_every_node_writes_to_the_storage_with_credentials_of_its_own(cluster, w
     assert cluster.python(f"URI = {uri!r}\n{_WRITE}") == "head one two\n"
 
 
+@pytest.mark.long
 def test_a_link_that_is_silent_for_a_moment_disturbs_nothing(cluster):
     two = cluster.hosts[2]
     driver = holding(cluster, two, "/tmp/moment", 10)
@@ -94,6 +95,7 @@ def test_a_link_that_is_silent_for_a_moment_disturbs_nothing(cluster):
     assert cluster.num_nodes() == 3
 
 
+@pytest.mark.long
 def test_the_task_of_a_host_gone_silent_is_done_by_another_and_the_host_comes_back(cluster):
     two = cluster.hosts[2]
     driver = holding(cluster, two, "/tmp/silent", 10)
@@ -106,6 +108,7 @@ def test_the_task_of_a_host_gone_silent_is_done_by_another_and_the_host_comes_ba
     cluster.wait_for(3)
 
 
+@pytest.mark.long
 def test_the_task_of_a_host_that_dies_is_done_by_another(cluster):
     one = cluster.hosts[1]
     driver = holding(cluster, one, "/tmp/dies", 10)

@@ -67,13 +67,14 @@ def test_a_network_is_searched_in_a_process_of_its_own(load_job: Jobs, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("name", "metric", "least"),
     [
         ("tune_boosting", "roc_auc", 0.92),
-        pytest.param("tune_then_stack", "roc_auc", 0.92, marks=pytest.mark.long),
-        pytest.param("tune_network", "accuracy", 0.9, marks=pytest.mark.long),
+        ("tune_then_stack", "roc_auc", 0.92),
+        ("tune_network", "accuracy", 0.9),
     ],
 )
 def test_in_full_it_scores_what_its_header_says(

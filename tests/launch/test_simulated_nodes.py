@@ -11,14 +11,12 @@ from distml.launch.fitting.starts import CONSTANTS
 
 # As in the benchmark: members that sleep, on nodes whose CPUs are numbers only.
 CPUS, UNITS, UNIT_S = 2, 60, 0.4
-_LONG = pytest.mark.long
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "num_nodes", [pytest.param(1, marks=_LONG), 2, pytest.param(3, marks=_LONG)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("num_nodes", [1, 2, 3])
 def test_a_fit_on_nodes_takes_as_long_as_the_simulator_says(num_nodes, request):
     name = "1 node" if num_nodes == 1 else f"{num_nodes} nodes"
     # In a process of its own: this one may have joined another Ray.

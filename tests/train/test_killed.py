@@ -199,6 +199,7 @@ def test_workers_of_a_lost_node_are_replaced_on_another(tmp_path, paired):
     assert_same(weights, paired[0])
 
 
+@pytest.mark.long
 def test_a_node_taken_away_with_notice_is_no_failure(tmp_path):
     folder = tmp_path / "run"
     _, facts = on_nodes(folder, "take", EPOCHS="60")

@@ -52,11 +52,11 @@ def groups_left() -> list[str]:
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("times", [2, pytest.param(10, marks=pytest.mark.long)])
-def test_searches_in_a_row_leave_no_cpu_taken(times):
+def test_ten_searches_in_a_row_leave_no_cpu_taken():
     before = groups_left()
-    for _ in range(times):
+    for _ in range(10):
         with session.limited(num_cpus=2):
             found = search(2, epochs=2, rates=2).fit(X, Y)
         assert found.cv_results_["n_resources"].tolist() == [2, 1]
