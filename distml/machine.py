@@ -24,8 +24,8 @@ def check_fits(resources: Resources, host: Mapping[str, Any], where: str = "this
 
     Args:
         resources: What the job asks for.
-        host: What there is: `cpus` and `memory_bytes` of a run record's host; `gpus` where it is
-            not this machine.
+        host: What there is: `cpus` and `memory_bytes` of a run record's host, `None` where it is
+            not known; `gpus` where it is not this machine.
         where: What has it.
 
     Raises:
@@ -36,7 +36,7 @@ def check_fits(resources: Resources, host: Mapping[str, Any], where: str = "this
         ("num_gpus", "GPUs", resources.num_gpus, host.get("gpus", num_gpus())),
         ("memory_bytes", "bytes of memory", resources.memory_bytes, host["memory_bytes"]),
     ):
-        if asked is not None and asked > there:
+        if None not in (asked, there) and asked > there:
             raise UserError(
                 f"resources: {name}={asked} is more than {where} has ({there:.0f} {unit}); "
                 f"ask for at most {there:.0f}"

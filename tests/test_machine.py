@@ -33,6 +33,14 @@ def test_what_the_machine_has_fits(resources):
     machine.check_fits(resources, HOST)
 
 
+def test_what_is_not_known_of_a_place_refuses_nothing():
+    place = {"cpus": 2, "gpus": 0, "memory_bytes": None}
+
+    machine.check_fits(Resources(num_cpus=2, memory_bytes=2**50), place)
+    with pytest.raises(UserError, match="num_cpus=3 is more than the cluster has"):
+        machine.check_fits(Resources(num_cpus=3), place, "the cluster")
+
+
 @pytest.mark.parametrize("hidden", ["", "-1"])
 def test_hidden_gpus_do_not_count(monkeypatch, hidden):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)

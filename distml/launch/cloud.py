@@ -17,7 +17,7 @@ from distml.launch.cluster import ClusterHandle
 from distml.launch.handle import JobHandle
 from distml.launch.jobs_api import JobsApi
 from distml.launch.launcher import LaunchPlan, LaunchRequest, PlacedJob
-from distml.launch.ray_job import MAY_START, hand_over, may_start, placed_jobs, plan_job
+from distml.launch.ray_job import MAY_START, hand_over, may_have, may_start, placed_jobs, plan_job
 from distml.runs.submissions import load_submission
 
 __all__ = ["IDLE_MINUTES", "CloudHandle", "CloudLauncher"]
@@ -77,7 +77,8 @@ class CloudLauncher:
             if standing.was_up:
                 _tell_warden(cluster, standing, plan.request, job, down)
             api = _TunnelApi(cluster, standing)
-            details = {"cluster": cluster.name, "down": down}
+            shape = cluster.file.shape
+            details = {"cluster": cluster.name, "down": down, **may_have(shape)}
             hand_over(api, plan, prices=cluster.prices, details=details)
         except BaseException:
             if not standing.was_up and down:

@@ -12,7 +12,6 @@ import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from distml.errors import UserError
 from distml.launch.files.nodes import ClusterShape
@@ -29,7 +28,7 @@ from distml.launch.kube.kuberay_job import (
     read_state,
 )
 from distml.launch.launcher import LaunchPlan, LaunchRequest, PlacedJob
-from distml.launch.ray_job import MAY_START, may_start
+from distml.launch.ray_job import MAY_START, may_have, may_start
 from distml.launch.remote import note, ship
 from distml.runs.storage import shown
 from distml.runs.store import RunStore
@@ -95,7 +94,7 @@ class KubernetesLauncher:
         file = read_manifest(_find_manifest())
         for warning in file.warnings:
             sys.stderr.write(f"warning: {warning}\n")
-        prices, details = _prices(file.shape), _most(file.shape)
+        prices, details = _prices(file.shape), may_have(file.shape)
         note(plan.launcher, plan.request, plan.shipment, prices=prices, details=details)
         api.create(plan.submission)
         return KuberayHandle(storage, plan.request.run_id, target)
@@ -153,17 +152,6 @@ def _prices(shape: ClusterShape) -> dict[str, float]:
     """Group of pods → US dollars an hour, as far as the price table knows."""
     types = shape.node_types
     return {node.name: price for node in types if (price := node.price_per_hour) is not None}
-
-
-def _most(shape: ClusterShape) -> dict[str, Any]:
-    """What there is at most: a request beyond that would wait for ever."""
-    types = shape.node_types
-    if any(node.memory_bytes is None for node in types):
-        return {}
-    cpus = sum(node.max_count * node.num_cpus for node in types)
-    gpus = sum(node.max_count * node.num_gpus for node in types)
-    memory = sum(node.max_count * (node.memory_bytes or 0) for node in types)
-    return {"has": {"cpus": cpus, "gpus": gpus, "memory_bytes": memory}}
 
 
 def _check_version(there: object) -> None:

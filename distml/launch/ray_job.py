@@ -5,6 +5,7 @@ working tree is the job's own working directory.
 """
 
 import json
+import os
 import shlex
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +13,8 @@ from importlib import metadata
 from typing import Any
 
 from distml.errors import UserError
-from distml.launch.files.nodes import ClusterShape
+from distml.launch.files.nodes import TASKS_SHARE, ClusterShape
+from distml.launch.fitting.fleet import most_of
 from distml.launch.jobs_api import JobsApi
 from distml.launch.launcher import LaunchPlan, LaunchRequest, PlacedJob
 from distml.launch.remote import note, ship
@@ -20,7 +22,15 @@ from distml.runs.record import RunStatus
 from distml.runs.store import RunStore
 from distml.runs.submissions import load_submission
 
-__all__ = ["MAY_START", "STOP_WAIT_S", "hand_over", "may_start", "placed_jobs", "plan_job"]
+__all__ = [
+    "MAY_START",
+    "STOP_WAIT_S",
+    "hand_over",
+    "may_have",
+    "may_start",
+    "placed_jobs",
+    "plan_job",
+]
 
 MAY_START = "DISTML_MAY_START"
 """Environment variable by which a driver knows what its cluster may yet start; see `session`."""
@@ -28,8 +38,6 @@ MAY_START = "DISTML_MAY_START"
 STOP_WAIT_S = 40
 """Ray kills a job three seconds after it is asked to stop; a driver may have to save its work."""
 
-# The rest is Ray's object store and the system's.
-_TASKS_SHARE = 0.65
 _TAKEN = ("submission_id", "entrypoint", "runtime_env", "metadata")
 
 
@@ -58,6 +66,8 @@ def plan_job(
         "RAY_JOB_STOP_SIGNAL": "SIGINT",
         "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
         "PYTHONUNBUFFERED": "1",
+        # `ray up` starts Ray, and so all jobs, with warnings hidden; here they are one's own.
+        "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS", ""),
     }
     runtime_env: dict[str, Any] = {"env_vars": {**variables, **(environment or {})}}
     if not shipment.through_storage:
@@ -88,11 +98,28 @@ def may_start(shape: ClusterShape) -> str:
     workers: list[dict[str, float]] = []
     for kind in kinds:
         has = {"CPU": kind.num_cpus, "GPU": kind.num_gpus, **kind.resources}
-        if kind.memory_bytes is not None:
-            has["memory"] = kind.memory_bytes * _TASKS_SHARE
+        if kind.task_memory_bytes is not None:
+            has["memory"] = kind.task_memory_bytes
+        elif kind.memory_bytes is not None:
+            has["memory"] = kind.memory_bytes * TASKS_SHARE
         told = {name: float(amount) for name, amount in has.items() if amount}
         workers += [told] * min(kind.max_count, shape.max_workers - len(workers))
     return json.dumps(workers)
+
+
+def may_have(shape: ClusterShape) -> dict[str, Any]:
+    """What a cluster can have at most, for a submission's details: beyond it a job would wait.
+
+    Where the memory of a kind of machine is not known, that of all is not.
+    """
+    known = all(kind.memory_bytes is not None for kind in shape.node_types)
+    return {
+        "has": {
+            "cpus": most_of(shape, "num_cpus"),
+            "gpus": most_of(shape, "num_gpus"),
+            "memory_bytes": most_of(shape, "memory_bytes") if known else None,
+        }
+    }
 
 
 def hand_over(

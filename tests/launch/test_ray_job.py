@@ -1,12 +1,13 @@
 """What a job is told of the cluster it is handed to."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from distml import session
 from distml.launch.files.nodes import ClusterShape, NodeType
-from distml.launch.ray_job import MAY_START, may_start
+from distml.launch.ray_job import MAY_START, may_have, may_start
 
 GIB = 1 << 30
 
@@ -28,6 +29,20 @@ def test_workers_that_may_start_are_no_more_than_the_cluster_may_have():
     assert told == [{"CPU": 4, "fast": 1}] * 3 + [
         {"CPU": 8, "GPU": 1, "memory": pytest.approx(0.65 * 32 * GIB)}
     ]
+
+
+def test_memory_that_a_file_gives_away_is_what_work_may_ask_for():
+    told = json.loads(may_start(shape(replace(CPU, task_memory_bytes=5 * GIB), max_workers=1)))
+
+    assert told == [{"CPU": 4, "fast": 1, "memory": 5 * GIB}]
+
+
+def test_cluster_can_have_what_its_largest_machines_have_together():
+    fleet = shape(GPU, CPU, max_workers=4)
+    known = replace(fleet, node_types=[replace(k, memory_bytes=GIB) for k in fleet.node_types])
+
+    assert may_have(fleet)["has"] == {"cpus": 2 * 8 + 2 * 4, "gpus": 2, "memory_bytes": None}
+    assert may_have(known)["has"]["memory_bytes"] == 5 * GIB
 
 
 def test_cluster_that_grows_counts_as_what_it_may_become(monkeypatch):

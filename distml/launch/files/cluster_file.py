@@ -16,8 +16,8 @@ from distml.launch.files.cluster_rules import check_cluster, check_local_files, 
 from distml.launch.files.findings import Findings, commands_of
 from distml.launch.files.kuberay_file import check_manifest, manifest_shape
 from distml.launch.files.node_config import check_schema
-from distml.launch.files.nodes import ClusterShape, NodeType
-from distml.launch.files.prices import PriceTable, read_prices
+from distml.launch.files.nodes import TASKS_SHARE, ClusterShape, NodeType
+from distml.launch.files.prices import Price, PriceTable, read_prices
 from distml.launch.files.yaml_file import read_yaml
 
 __all__ = ["ClusterFile", "read_cluster_file"]
@@ -138,13 +138,18 @@ def _node_type(
     if price is not None and cpus is not None and cpus > price.cpus:
         where = f"available_node_types.{name}.resources.CPU"
         found.warn(where, f"is {cpus}, but {instance_type} has {price.cpus:g}")
-    memory = resources.get("memory", None if price is None else price.memory_bytes)
+    told = resources.get("memory")
+    memory = _memory_of(told, price)
+    if told is not None and memory is not None and told > memory:
+        where = f"available_node_types.{name}.resources.memory"
+        found.warn(where, f"is {told}, but {instance_type} has {memory}")
     own = {key: float(amount) for key, amount in resources.items() if key not in _KNOWN}
     return NodeType(
         name=name,
         num_cpus=float(cpus or 0),
         num_gpus=float(resources.get("GPU", 0 if price is None or is_head else price.gpus)),
-        memory_bytes=None if memory is None else int(memory),
+        memory_bytes=memory,
+        task_memory_bytes=None if told is None else int(told),
         min_count=1 if is_head else int(said.get("min_workers", 0)),
         # The head is not among a type's workers.
         max_count=int(said.get("max_workers", 0 if is_head else most)) + (1 if is_head else 0),
@@ -154,6 +159,13 @@ def _node_type(
         price_per_hour=None if price is None else price.per_hour(spot=spot),
         resources=own,
     )
+
+
+def _memory_of(told: float | None, price: Price | None) -> int | None:
+    """Memory of a machine: its price's row knows; else by what Ray is told to give away of it."""
+    if price is not None and price.memory_bytes:
+        return price.memory_bytes
+    return None if told is None else int(told / TASKS_SHARE)
 
 
 _KNOWN = frozenset({"CPU", "GPU", "memory", "object_store_memory"})
@@ -176,12 +188,14 @@ def _local_shape(config: dict[str, Any], table: PriceTable, found: Findings) -> 
     for name, (fewest, own_most) in counts.items():
         flags = head if name == "head" else head | worker
         price = table.find("local", None, name)
-        memory = flags.get("memory", None if price is None else price.memory_bytes)
+        told = flags.get("memory")
+        memory = _memory_of(told, price)
         node_type = NodeType(
             name=name,
             num_cpus=float(flags.get("num-cpus", 0)),
             num_gpus=float(flags.get("num-gpus", 0)),
-            memory_bytes=None if memory is None else int(memory),
+            memory_bytes=memory,
+            task_memory_bytes=None if told is None else int(told),
             min_count=fewest,
             max_count=own_most,
             is_head=name == "head",

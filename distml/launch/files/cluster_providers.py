@@ -43,7 +43,7 @@ def check_provider(config: _Config, found: Findings) -> None:
     provider = PROVIDERS[kind]
     found.unknown("provider", list(section), provider.keys | AUTOSCALER_KEYS | {"type"})
     for key in provider.required:
-        if section.get(key) in (None, "", []):
+        if section.get(key) in (None, ""):
             found.refuse(f"provider.{key}", "is missing")
     if "ssh_user" not in mapping_of(config.get("auth")):
         found.refuse("auth.ssh_user", "is missing")

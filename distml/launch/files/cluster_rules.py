@@ -27,6 +27,8 @@ AUTOSCALER_KEYS = frozenset(
 """Keys under `provider` that Ray reads whoever the provider is."""
 
 _RESOURCES = ("CPU", "GPU", "TPU", "memory", "object_store_memory")
+_UNMEASURED = ("gcp", "azure")
+"""Providers that tell Ray nothing of their machines: the autoscaler knows what the file says."""
 _TOKEN = ".ray/auth_token"
 _NEAR_NOTHING = frozenset({"cpus", "gpus", "num_cpus", "num_gpus", "mem"})
 
@@ -90,7 +92,14 @@ def _check_types(config: dict[str, Any], found: Findings) -> None:
                 where, f"min_workers is {fewest}, more than its max_workers, which is {own_most}"
             )
         least += fewest
-        _check_resources(f"{where}.resources", node_type.get("resources") or {}, found)
+        resources = node_type.get("resources") or {}
+        _check_resources(f"{where}.resources", resources, found)
+        if own_most > 0 and config["provider"]["type"] in _UNMEASURED:
+            for missing in sorted({"CPU", "memory"} - resources.keys()):
+                found.refuse(
+                    f"{where}.resources.{missing}",
+                    "is missing: Ray knows it on AWS alone, and starts none for work that asks it",
+                )
     if least > most:
         found.refuse("max_workers", f"is {most}, less than the {least} of all min_workers")
 

@@ -7,7 +7,10 @@ they come from: a cluster file, a manifest for Kubernetes, or the address of a r
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["ClusterShape", "NodeType"]
+__all__ = ["TASKS_SHARE", "ClusterShape", "NodeType"]
+
+TASKS_SHARE = 0.65
+"""Share of a machine's memory that Ray gives away; the rest is for its object store and itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,6 +25,8 @@ class NodeType:
     """GPUs that Ray gives away on it."""
     memory_bytes: int | None = None
     """Memory of the machine. `None`: not known (own machines without a figure)."""
+    task_memory_bytes: int | None = None
+    """Memory that Ray gives away on it, where its file says so. `None`: as Ray finds it."""
     min_count: int = 0
     """How many there are at any time. The head counts: its type has at least 1."""
     max_count: int

@@ -20,6 +20,7 @@ __all__ = [
     "base_counts",
     "fleets",
     "largest_counts",
+    "most_of",
     "needed_bytes",
     "num_room",
     "usable_bytes",
@@ -100,6 +101,18 @@ def largest_counts(shape: ClusterShape, kind: NodeType) -> int:
     base = base_counts(shape)
     workers = sum(base.values()) - 1
     return min(kind.max_count, base[kind.name] + max(0, shape.max_workers - workers))
+
+
+def most_of(shape: ClusterShape, name: str) -> float:
+    """The most that all machines at once can have of a figure of `NodeType`, such as `num_cpus`."""
+    base = base_counts(shape)
+    total = sum(base[kind.name] * getattr(kind, name) for kind in shape.node_types)
+    left = shape.max_workers - sum(base.values()) + 1
+    for kind in sorted(shape.node_types, key=lambda kind: -float(getattr(kind, name))):
+        more = max(0, min(left, largest_counts(shape, kind) - base[kind.name]))
+        total += more * getattr(kind, name)
+        left -= more
+    return float(total)
 
 
 def usable_bytes(kind: NodeType, work: Work, bound: Bound = "value", *, is_head: bool) -> float:

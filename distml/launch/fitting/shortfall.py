@@ -14,6 +14,7 @@ from distml.launch.fitting.fleet import (
     USABLE_SHARE,
     base_counts,
     largest_counts,
+    most_of,
     num_room,
     usable_bytes,
 )
@@ -73,8 +74,8 @@ def _check_head(work: Work, shape: ClusterShape, others: Sequence[ClusterShape])
 def _check_resources(work: Work, shape: ClusterShape) -> None:
     """What the job says it uses over all machines."""
     for name, unit, asked, there in (
-        ("num_cpus", "CPUs", work.num_cpus, _total(shape, "num_cpus")),
-        ("num_gpus", "GPUs", work.num_gpus, _total(shape, "num_gpus")),
+        ("num_cpus", "CPUs", work.num_cpus, most_of(shape, "num_cpus")),
+        ("num_gpus", "GPUs", work.num_gpus, most_of(shape, "num_gpus")),
     ):
         if asked is not None and asked > there:
             raise UserError(
@@ -224,18 +225,6 @@ def _workers_needed(
 ) -> int:
     best = max((num for kind, num in rooms if not _only_head(kind)), default=0)
     return math.ceil(unit.num_workers / best) if best else shape.max_workers
-
-
-def _total(shape: ClusterShape, name: str) -> float:
-    """The most that all machines together can have."""
-    base = base_counts(shape)
-    total = sum(count * getattr(kind, name) for kind, count in _with_counts(shape, base))
-    left = shape.max_workers - sum(base.values()) + 1
-    for kind in sorted(shape.node_types, key=lambda kind: -float(getattr(kind, name))):
-        more = max(0, min(left, largest_counts(shape, kind) - base[kind.name]))
-        total += more * getattr(kind, name)
-        left -= more
-    return float(total)
 
 
 def _with_counts(shape: ClusterShape, counts: dict[str, int]) -> Iterator[tuple[NodeType, int]]:
