@@ -27,7 +27,9 @@ __all__ = [
     "disconnect",
     "heard",
     "inline",
+    "is_in_process",
     "is_inline",
+    "is_joined",
     "limited",
     "limits",
     "nodes",
@@ -164,6 +166,12 @@ def is_inline() -> bool:
 def is_in_process() -> bool:
     """Whether nothing may be started: inside `inline()`."""
     return _inline.get()
+
+
+def is_joined() -> bool:
+    """Whether there is a Ray already, or one to join: this process need not do all by itself."""
+    ray = sys.modules.get("ray")
+    return "RAY_ADDRESS" in os.environ or (ray is not None and bool(ray.is_initialized()))
 
 
 @contextmanager

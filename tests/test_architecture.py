@@ -30,10 +30,10 @@ LAYERS: dict[str, set[str]] = {
     "logfile": {"errors", "runs"},
     "terminal": {"errors", "jobfile", "parameters", "runs"},
     "fit": {"data", "errors", "job", "rehearsal", "runs", "spread"},
-    "ensemble": {"data", "errors", "job", "runs", "session", "spread"},
+    "ensemble": {"data", "errors", "job", "rehearsal", "runs", "session", "spread"},
     "train": {"data", "errors", "job", "rehearsal", "runs", "session", "signals"},
     # Its trials are units of the ensembles' graph, which knows nothing of searches.
-    "tune": {"data", "ensemble", "errors", "job", "runs", "session"},
+    "tune": {"data", "ensemble", "errors", "job", "rehearsal", "runs", "session"},
     "launch": {"errors", "job", "runs"},
     "predict": {"data", "errors", "job", "runs", "spread"},
     "searchline": {"errors"},

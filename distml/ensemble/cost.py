@@ -6,6 +6,7 @@ kind of unit, and for members not seen yet the ratio of measured to expected ove
 """
 
 import math
+from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
@@ -13,7 +14,7 @@ from sklearn.base import BaseEstimator
 
 from distml.ensemble.members import Unit
 
-__all__ = ["Costs", "cpus_of_workers", "max_cpus", "max_threads"]
+__all__ = ["Costs", "cpus_of_workers", "gpus_of_fit", "max_cpus", "max_threads"]
 
 _RELATIVE = (
     ("HistGradientBoosting", 0.4),
@@ -92,14 +93,24 @@ def max_threads(estimator: BaseEstimator) -> float:
 
 def cpus_of_workers(estimator: BaseEstimator) -> int:
     """CPUs that the workers of a fit need at least, if it has several of its own; 0 if not."""
+    return max((n * cpus for n, cpus, _, several in _networks(estimator) if several), default=0)
+
+
+def gpus_of_fit(estimator: BaseEstimator) -> float:
+    """GPUs that a fit needs at least, its own or those of its workers; a part of one is one."""
+    return float(max((n * gpus for n, _, gpus, _ in _networks(estimator)), default=0))
+
+
+def _networks(estimator: BaseEstimator) -> Iterator[tuple[int, int, float, bool]]:
+    """The networks in an estimator: workers at least, CPUs and GPUs of each, if it has several."""
     params = estimator.get_params(deep=True)
-    needed = 0
     for name, value in params.items():
         if name.split("__")[-1] == "num_workers":
             least, most = value if isinstance(value, tuple) else (value, value)
-            each = params.get(f"{name.removesuffix('num_workers')}cpus_per_worker") or 1
-            needed = max(needed, least * each if most > 1 else 0)
-    return needed
+            prefix = name.removesuffix("num_workers")
+            cpus = params.get(f"{prefix}cpus_per_worker") or 1
+            gpus = params.get(f"{prefix}gpus_per_worker") or 0
+            yield max(1, least), cpus, gpus, most > 1
 
 
 def max_cpus(ensemble: Any, total: int) -> float:

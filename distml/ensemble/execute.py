@@ -39,6 +39,8 @@ class Executor(Protocol):
 
     num_cpus: int
     """CPUs over which units are spread."""
+    num_gpus: float
+    """GPUs over which units are spread."""
     cpus_per_node: int
     """The most one unit can have."""
     memory_bytes: int
@@ -52,13 +54,15 @@ class Executor(Protocol):
         unit: Unit,
         *,
         cpus: int,
+        gpus: float,
         memory_bytes: int,
         key: str | None,
         has_workers: bool,
     ) -> None:
         """Begin a unit; its value is stored under `key` if it has one.
 
-        One that has workers of its own is carried out beside them, and its `cpus` are theirs.
+        One that has workers of its own is carried out beside them, and its `cpus` and `gpus` are
+        theirs.
         """
 
     def submit_together(
@@ -78,6 +82,7 @@ class InlineExecutor:
 
     def __init__(self, units: UnitStore | None = None) -> None:
         self.num_cpus = self.cpus_per_node = self.together = 1
+        self.num_gpus = math.inf
         self.memory_bytes = psutil.virtual_memory().available
         self._units = units
         self._queue: deque[tuple[Any, Unit, str | None]] = deque()
@@ -88,6 +93,7 @@ class InlineExecutor:
         unit: Unit,
         *,
         cpus: int,
+        gpus: float,
         memory_bytes: int,
         key: str | None,
         has_workers: bool,
@@ -136,6 +142,7 @@ class RayExecutor:
         limits = session.limits()
         cpus, memory = ([node.get(kind, 0) for node in nodes] for kind in ("CPU", "memory"))
         self.num_cpus = max(1, int(min(sum(cpus), limits.num_cpus or math.inf)))
+        self.num_gpus = float(sum(node.get("GPU", 0) for node in nodes))
         self.cpus_per_node = max(1, int(min(max(cpus), self.num_cpus)))
         self.memory_bytes = int(min(sum(memory), limits.memory_bytes or math.inf))
         self._memory_per_node = int(max(memory))
@@ -146,6 +153,7 @@ class RayExecutor:
         unit: Unit,
         *,
         cpus: int,
+        gpus: float,
         memory_bytes: int,
         key: str | None,
         has_workers: bool,
@@ -165,6 +173,7 @@ class RayExecutor:
         letterbox = self._letters.letterbox_for(unit.estimator)
         task = (self._heard if letterbox else self._remote).options(
             num_cpus=0 if has_workers else cpus,
+            num_gpus=None if has_workers else gpus or None,
             memory=memory,
             max_retries=0,
             name=f"fit {getattr(ticket, 'name', unit.name)}",

@@ -4,7 +4,8 @@ The one decision: what is expected of units decides order and width, never a res
 
 Order: longest first, by `Costs`. Width: one CPU a unit, and idle CPUs to units that can use threads
 when fewer units wait than CPUs are idle. A unit whose fit has workers of its own begins when all
-their CPUs are idle, and takes none itself. Memory: the peak a member showed bounds how many run at
+their CPUs are idle, and takes none itself. One that asks for GPUs begins when they are idle, and
+lets others go before it meanwhile. Memory: the peak a member showed bounds how many run at
 once. Small units, which would not pay for a journey each, are carried out several in one go.
 """
 
@@ -92,7 +93,12 @@ class Queue:
         idle = self._executor.num_cpus - sum(ticket.cpus for ticket in self._running)
         if sum(bool(ticket.cpus) for ticket in self._running) >= self._width or idle < 1:
             return None
-        allowed = [ticket for ticket in self._waiting if self._allowance(ticket.node) >= 1]
+        gpus = self._executor.num_gpus - sum(ticket.gpus for ticket in self._running)
+        allowed = [
+            ticket
+            for ticket in self._waiting
+            if self._allowance(ticket.node) >= 1 and ticket.gpus <= gpus
+        ]
         if not allowed:
             return None
         ticket = max(allowed, key=self._expected_seconds)
@@ -148,4 +154,4 @@ class Queue:
 
     def _is_small(self, ticket: Ticket, expected_s: float) -> bool:
         known = self._costs.knows(ticket.unit) and not ticket.attempts
-        return known and ticket.workers_cpus == 0 and expected_s < _SMALL_S
+        return known and not (ticket.workers_cpus or ticket.gpus) and expected_s < _SMALL_S

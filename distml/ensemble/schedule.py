@@ -21,7 +21,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from distml import session
-from distml.ensemble.cost import Costs, cpus_of_workers
+from distml.ensemble.cost import Costs, cpus_of_workers, gpus_of_fit
 from distml.ensemble.execute import Executor
 from distml.ensemble.keys import Keys
 from distml.ensemble.members import Unit
@@ -29,6 +29,7 @@ from distml.ensemble.queue import Queue
 from distml.ensemble.tickets import Arrival, Node, Plan, Stream, Ticket
 from distml.ensemble.worker import Outcome, WorkerLostError
 from distml.errors import StorageError
+from distml.rehearsal import is_rehearsal
 from distml.runs.events import emit
 from distml.spread import workers_of
 
@@ -164,16 +165,23 @@ class Schedule:
         ticket.prior = Costs.prior(ticket.unit)
         # In this process nothing is started: what has workers learns in it, alone.
         alone = ticket.unit.fitted or session.is_in_process()
-        ticket.workers_cpus = 0 if alone else cpus_of_workers(ticket.unit.estimator)
+        if not alone:
+            ticket.workers_cpus = cpus_of_workers(ticket.unit.estimator)
+            ticket.gpus = self._gpus(ticket.unit.estimator)
         stored = self._keys.load(ticket.key)
         emit("plan", units=1, cached=int(stored is not None))
-        if stored is None and ticket.workers_cpus > self._executor.num_cpus:
-            self._deliver(ticket, Outcome(error=ticket.too_wide(self._executor.num_cpus)))
-        elif stored is None:
-            self._queue.add(ticket)
-        else:
+        if stored is not None:
             self._keep(ticket, stored)
             self._deliver(ticket, stored)
+        elif error := ticket.too_wide(self._executor.num_cpus, self._executor.num_gpus):
+            self._deliver(ticket, Outcome(error=error))
+        else:
+            self._queue.add(ticket)
+
+    def _gpus(self, estimator: Any) -> float:
+        needed, there = gpus_of_fit(estimator), self._executor.num_gpus
+        # At toy size a network learns on CPUs where there are no GPUs.
+        return 0.0 if is_rehearsal() and needed > there else needed
 
     def _launch(self) -> None:
         """Start what may run, until nothing may."""
@@ -190,6 +198,7 @@ class Schedule:
                 cpus=first.cpus,
                 memory_bytes=first.memory_bytes,
                 key=first.key,
+                gpus=first.gpus,
                 has_workers=bool(first.workers_cpus),
             )
 

@@ -84,6 +84,8 @@ class Ticket:
     attempts: int = 0
     workers_cpus: int = 0
     """CPUs that workers of its own need; 0 where a worker of the executor carries it out."""
+    gpus: float = 0.0
+    """GPUs that it, or its workers, need."""
     cpus: int = 0
     memory_bytes: int = 0
     dropped: bool = False
@@ -99,9 +101,16 @@ class Ticket:
         tickets = [node.parent for node in self.node.line() if node.parent is not None]
         return tickets[::-1]
 
-    def too_wide(self, num_cpus: int) -> UserError:
-        """Why it can never begin."""
-        return UserError(
-            f"{self.name}: its workers need {self.workers_cpus} CPUs, and there are {num_cpus}; "
-            "lower num_workers or cpus_per_worker"
-        )
+    def too_wide(self, num_cpus: int, num_gpus: float) -> UserError | None:
+        """Why it can never begin, if it cannot."""
+        for needed, there, unit in (
+            (self.workers_cpus, num_cpus, "CPU"),
+            (self.gpus, num_gpus, "GPU"),
+        ):
+            if needed > there:
+                who = "its workers need" if self.workers_cpus else "it needs"
+                return UserError(
+                    f"{self.name}: {who} {needed:g} {unit}s, and there are {there:g}; lower "
+                    f"num_workers or {unit.lower()}s_per_worker"
+                )
+        return None

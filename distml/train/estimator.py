@@ -54,13 +54,14 @@ class NeuralClassifier(ClassifierMixin, Network):
         early_stopping: epochs without a better validation loss after which training ends; the best
             epoch's weights are kept. `None`: no validation.
         validation_fraction: share of the rows set aside for it.
-        num_workers: 0 trains in this process; more on as many workers of Ray Train, which share
-            each batch; a pair, on as many as there is room for. The order of rows does not depend
-            on it.
+        num_workers: 0 and 1 train in this process, 1 on a cluster where a GPU is if it asks for
+            one and none is here; more on as many workers of Ray Train, which share each batch; a
+            pair, on as many as there is room for. The order of rows does not depend on it.
         cpus_per_worker: CPUs, and threads, of each worker; `None`: one, and in this process as many
             as are worth it.
         gpus_per_worker: GPUs of each worker, or a part of one; `None`: in this process one if there
-            is one, on several workers none.
+            is one, on several workers none. As a member of an ensemble it is fitted where Ray has
+            what it asks for.
         precision: `fp32`, `bf16` or `fp16` (mixed: weights stay fp32).
         strategy: `ddp`, or `fsdp` for what does not fit on one GPU.
         accumulate: micro-batches a step is computed in.

@@ -76,7 +76,8 @@ class Loop:
     mode: str = "min"
     """Whether less of it is better, `min`, or more, `max`."""
     num_workers: int | tuple[int, int] = 0
-    """0 or 1: in the driver's process. More: by Ray Train. A pair: as many as there is room for."""
+    """0 or 1: in the driver's process, 1 where a GPU is if it asks for one and none is there. More:
+    by Ray Train. A pair: as many as there is room for."""
     cpus_per_worker: int | None = None
     """CPUs, and threads, of each. `None`: one; in the driver's process all there are. Where a step
     is little work, 1 is fastest."""

@@ -51,7 +51,10 @@ def choose_device(gpus: float | None) -> torch.device:
     if not torch.cuda.is_available():
         if is_rehearsal():
             return torch.device("cpu")
-        raise UserError(f"gpus_per_worker={gpus:g}: torch sees no GPU here; use 0, or another node")
+        raise UserError(
+            f"gpus_per_worker={gpus:g}: torch sees no GPU here; use 0, or num_workers=1 on a "
+            "cluster that has one"
+        )
     return torch.device("cuda", torch.cuda.current_device())
 
 

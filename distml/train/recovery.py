@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 import torch
 
 from distml import session
+from distml.rehearsal import is_rehearsal
 from distml.runs.display import shown
 from distml.runs.events import emit
 from distml.train.batch import Part
@@ -118,8 +119,16 @@ def _free_memory() -> None:
 def _run(body: Any, work: Any, setup: Setup, parts: Mapping[str, Part]) -> Any:
     # In this process the batches are the same, so a breakpoint sees what a worker would.
     spread = setup.workers.need_train and not session.is_in_process()
+    spread = spread or _gpu_is_elsewhere(setup)
     run = run_on_workers if spread else run_here
     return run(body, work, setup, parts)
+
+
+def _gpu_is_elsewhere(setup: Setup) -> bool:
+    """Whether one worker asks for a GPU where there is none: a cluster's head often has none."""
+    asks = setup.workers.range[1] == 1 and bool(setup.workers.gpus_per_worker)
+    there = torch.cuda.is_available() or is_rehearsal()
+    return asks and not there and session.is_joined() and not session.is_inline()
 
 
 def _changed(work: Any, how: str) -> Any:

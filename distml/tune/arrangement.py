@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.metrics import get_scorer_names
 
-from distml.ensemble.cost import cpus_of_workers
+from distml.ensemble.cost import cpus_of_workers, gpus_of_fit
 from distml.errors import UserError
 from distml.runs.events import emit
-from distml.tune.concurrency import concurrent_trials, num_cpus
+from distml.tune.concurrency import concurrent_trials, num_cpus, num_gpus
 from distml.tune.deciders import make_decider
 from distml.tune.plan import Limits
 from distml.tune.proposers import Listed, make_proposer
@@ -179,9 +179,10 @@ def _check_free(resource: Resource, space: Space) -> None:
 
 
 def _check_width(search: "TuneSearchCV") -> None:
-    needed, cpus = cpus_of_workers(search.estimator), num_cpus(search)
-    if needed > cpus:
-        raise UserError(
-            f"{type(search.estimator).__name__}: the workers of one trial need {needed} CPUs, and "
-            f"there are {cpus}; lower num_workers or cpus_per_worker"
-        )
+    cpus, gpus = cpus_of_workers(search.estimator), gpus_of_fit(search.estimator)
+    for needed, there, unit in ((cpus, num_cpus(search), "CPU"), (gpus, num_gpus(), "GPU")):
+        if needed > there:
+            raise UserError(
+                f"{type(search.estimator).__name__}: the workers of one trial need {needed:g} "
+                f"{unit}s, and there are {there:g}; lower num_workers or {unit.lower()}s_per_worker"
+            )

@@ -10,11 +10,12 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from distml import session
-from distml.ensemble.cost import cpus_of_workers, max_cpus
+from distml.ensemble.cost import cpus_of_workers, gpus_of_fit, max_cpus
 from distml.errors import UserError
+from distml.rehearsal import is_rehearsal
 from distml.runs.units import active_units, unit_key
 
-__all__ = ["concurrent_trials", "num_cpus"]
+__all__ = ["concurrent_trials", "num_cpus", "num_gpus"]
 
 
 def num_cpus(search: Any) -> int:
@@ -27,6 +28,14 @@ def num_cpus(search: Any) -> int:
     return int(min(total, max_cpus(search, total)))
 
 
+def num_gpus() -> float:
+    """GPUs that the fits of a search may use at one time; in this process whatever it sees."""
+    if session.is_inline() or is_rehearsal():
+        return math.inf
+    session.connect()
+    return float(session.resources().get("GPU", 0))
+
+
 def concurrent_trials(search: Any, units_of_a_turn: int) -> int:
     """Trials that take turns: enough that CPUs have work while a slow one is waited for.
 
@@ -35,6 +44,8 @@ def concurrent_trials(search: Any, units_of_a_turn: int) -> int:
         units_of_a_turn: Fits that a turn consists of.
     """
     at_once = max(1, num_cpus(search) // max(1, cpus_of_workers(search.estimator)))
+    if gpus := gpus_of_fit(search.estimator):
+        at_once = max(1, int(min(at_once, num_gpus() / gpus)))
     if at_once == 1:
         return _kept(search, 1)
     return _kept(search, max(2, math.ceil(2 * at_once / units_of_a_turn)))

@@ -90,7 +90,7 @@ def test_arrays_are_put_once_for_all_units():
     view = View(X, Y)
     for number in range(6):
         unit = Unit(member=f"m{number}", part="all rows", estimator=Probe(), view=view)
-        executor.submit(number, unit, cpus=1, memory_bytes=0, key=None, has_workers=False)
+        executor.submit(number, unit, cpus=1, gpus=0, memory_bytes=0, key=None, has_workers=False)
     shared = {id(array) for array, _ in executor._shared.values()}
     outcomes = [executor.wait() for _ in range(6)]
     executor.close()
@@ -103,7 +103,9 @@ def test_trees_are_given_the_precision_they_copy_to():
     executor = RayExecutor()
     for estimator in (DecisionTreeClassifier(max_depth=2), Probe()):
         unit = Unit(member="m", part="all rows", estimator=estimator, view=View(X, Y))
-        executor.submit(estimator, unit, cpus=1, memory_bytes=0, key=None, has_workers=False)
+        executor.submit(
+            estimator, unit, cpus=1, gpus=0, memory_bytes=0, key=None, has_workers=False
+        )
     get = executor._ray.get
     given = [get(shared).dtype for array, shared in executor._shared.values() if array is X]
     executor.close()

@@ -1,5 +1,6 @@
 """Networks as members: in their unit, with workers of their own, and where none of these fit."""
 
+import json
 import subprocess
 import sys
 
@@ -139,6 +140,44 @@ def test_a_member_with_two_workers_on_two_cpus_never_waits_for_itself():
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert float(done.stdout.splitlines()[-1]) > 0.8
+
+
+ONE_GPU = """
+import json
+import numpy as np
+import ray
+from sklearn.base import ClassifierMixin, BaseEstimator
+from sklearn.linear_model import LogisticRegression
+from distml import session
+from distml.ensemble import VotingClassifier
+
+class Asks(ClassifierMixin, BaseEstimator):
+    def __init__(self, num_workers=1, gpus_per_worker=None):
+        self.num_workers, self.gpus_per_worker = num_workers, gpus_per_worker
+    def fit(self, X, y):
+        self.classes_, self.gpus_ = np.unique(y), ray.get_gpu_ids()
+        return self
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+# A GPU that Ray gives away, whether there is one or not.
+ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, logging_level="ERROR")
+X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 2
+nets = [("whole", Asks(gpus_per_worker=1)), ("half", Asks(gpus_per_worker=0.5)), ("none", Asks())]
+voting = VotingClassifier([*nets, ("linear", LogisticRegression())]).fit(X, y)
+print(json.dumps([each.gpus_ for each in voting.estimators_[:3]]))
+session.disconnect()
+"""
+
+
+@pytest.mark.slow
+def test_a_member_that_asks_for_a_gpu_is_fitted_where_ray_has_one():
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_GPU], capture_output=True, text=True, timeout=200, check=False
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == [[0], [0], []]
 
 
 @pytest.mark.ray

@@ -25,7 +25,7 @@ class Together(Clock):
         self.bundles.append([unit.member for _, unit, _ in small])
         for ticket, unit, key in small:
             cpus = max(ticket.cpus, 1)
-            self.submit(ticket, unit, cpus=cpus, memory_bytes=0, key=key, has_workers=False)
+            self.submit(ticket, unit, cpus=cpus, gpus=0, memory_bytes=0, key=key, has_workers=False)
         if self.loses:
             self.loses = False
             lost = {id(ticket) for ticket, *_ in small}

@@ -15,7 +15,8 @@ from distml.ensemble.keys import Keys
 from distml.ensemble.members import Unit, View
 from distml.ensemble.schedule import Plan, Schedule
 from distml.ensemble.worker import Outcome, WorkerLostError
-from distml.errors import StorageError
+from distml.errors import StorageError, UserError
+from distml.rehearsal import rehearsal
 from distml.runs.events import use_events
 
 VIEW = View(np.zeros((10, 1)), np.zeros(10))
@@ -55,26 +56,37 @@ class Clock:
 
     together = 1
 
-    def __init__(self, num_cpus: int, memory_bytes: int = 10**12, cpus_per_node: int | None = None):
+    def __init__(
+        self,
+        num_cpus: int,
+        memory_bytes: int = 10**12,
+        cpus_per_node: int | None = None,
+        num_gpus: float = 0.0,
+    ):
         self.num_cpus = num_cpus
+        self.num_gpus = num_gpus
         self.cpus_per_node = cpus_per_node or num_cpus
         self.memory_bytes = memory_bytes
         self.now = 0.0
         self.most_cpus = 0
         self.most_memory = 0
+        self.most_gpus = 0.0
         self.started: list[str] = []
         self.widths: list[int] = []
+        self.asked: list[tuple[str, float, bool]] = []
         self._running: list[tuple[float, int, Any, Unit, int, int]] = []
         self._deaths: dict[int, int] = {}
 
-    def submit(self, ticket, unit, *, cpus, memory_bytes, key, has_workers):
+    def submit(self, ticket, unit, *, cpus, gpus, memory_bytes, key, has_workers):
         seconds = unit.estimator.seconds / cpus
+        self.asked.append((unit.member, gpus, has_workers))
         self.started.append(unit.member)
         self.widths.append(cpus)
         entry = (self.now + seconds, len(self.started), ticket, unit, cpus, memory_bytes)
         heapq.heappush(self._running, entry)
         self.most_cpus = max(self.most_cpus, sum(item[4] for item in self._running))
         self.most_memory = max(self.most_memory, sum(item[5] for item in self._running))
+        self.most_gpus = max(self.most_gpus, sum(item[2].gpus for item in self._running))
 
     def wait(self):
         self.now, _, ticket, unit, cpus, _ = heapq.heappop(self._running)
@@ -266,9 +278,19 @@ def test_full_storage_ends_the_run_at_once():
 class Networked(Learner):
     """Trains in workers of its own."""
 
-    def __init__(self, num_workers=2, seconds=1.0, deaths=0, error=None, n_jobs=1, kind=""):
+    def __init__(
+        self,
+        num_workers=2,
+        seconds=1.0,
+        deaths=0,
+        error=None,
+        n_jobs=1,
+        kind="",
+        gpus_per_worker=None,
+    ):
         super().__init__(seconds, deaths, error, n_jobs, kind)
         self.num_workers = num_workers
+        self.gpus_per_worker = gpus_per_worker
 
 
 def test_workers_of_a_fit_are_told_and_wait_for_their_cpus():
@@ -282,6 +304,45 @@ def test_workers_of_a_fit_are_told_and_wait_for_their_cpus():
     needs = {"num_workers": 2, "cpus_per_worker": 1, "gpus_per_worker": 0}
     assert (told["m0"]["cpus"], told["m0"]["workers"]) == (2, needs)
     assert "workers" not in told["m1"]
+
+
+def test_fits_wait_for_their_gpus_and_let_others_go_before_them():
+    executor = Clock(4, num_gpus=1)
+    nets = [Networked(1, seconds=9, gpus_per_worker=gpus) for gpus in (1, 1, 0.5, 0.5)]
+    ensemble = Ensemble([[*nets, Learner(seconds=1), Networked(2, gpus_per_worker=0.5)]])
+
+    Schedule(executor, Keys(None), plan_of).run(ensemble, ensemble.plan())
+
+    assert executor.most_gpus == 1
+    # The second network has no GPU yet, so what needs none begins.
+    assert executor.started[:2] == ["m0", "m4"]
+    # With workers of its own the GPUs are theirs.
+    assert sorted(executor.asked) == [
+        ("m0", 1, False), ("m1", 1, False), ("m2", 0.5, False), ("m3", 0.5, False),
+        ("m4", 0, False), ("m5", 1, True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        (Networked(1, gpus_per_worker=2), "it needs 2 GPUs, and there are 1; lower num_workers or"),
+        (Networked(2, gpus_per_worker=1), "its workers need 2 GPUs, and there are 1; lower"),
+        (Networked((3, 4)), "its workers need 3 CPUs, and there are 2; .* cpus_per_worker"),
+    ],
+    ids=["one", "two", "elastic"],
+)
+def test_a_fit_that_needs_more_than_there_is_fails_at_once(member, said):
+    with pytest.raises(UserError, match=said):
+        run(Ensemble([[member]]), Clock(2, num_gpus=1))
+
+
+def test_at_toy_size_a_fit_does_without_gpus():
+    executor = Clock(2)
+    with rehearsal():
+        run(Ensemble([[Networked(1, gpus_per_worker=1)]]), executor)
+
+    assert executor.asked == [("m0", 0, False)]
 
 
 def test_in_this_process_a_fit_with_workers_is_done_without_them():

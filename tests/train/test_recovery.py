@@ -1,5 +1,6 @@
 import logging
 import signal
+from contextvars import Context
 from dataclasses import replace
 from functools import partial
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from distml import session
 from distml.errors import UserError
 from distml.runs.events import use_events
 from distml.session import inline
@@ -366,3 +368,25 @@ def test_more_than_a_ray_has_is_refused(workers, has, said):
 )
 def test_what_a_ray_has_is_granted(workers, has):
     workers.check_within(has)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+@pytest.mark.parametrize(
+    ("workers", "is_joined", "where"),
+    [
+        (Workers(num_workers=1, gpus_per_worker=1), True, "run_on_workers"),
+        (Workers(num_workers=1, gpus_per_worker=1), False, "run_here"),
+        (Workers(num_workers=0, gpus_per_worker=1), True, "run_here"),
+        (Workers(num_workers=1), True, "run_here"),
+    ],
+    ids=["on a cluster", "alone", "no worker", "no gpu"],
+)
+def test_one_worker_goes_to_where_a_gpu_is(monkeypatch, workers, is_joined, where):
+    for name in ("run_on_workers", "run_here"):
+        monkeypatch.setattr(recovery, name, lambda *_, name=name: name)
+    monkeypatch.setattr(session, "is_joined", lambda: is_joined)
+
+    # Outside the block in which nothing is started.
+    went, _ = Context().run(carry_out, fit_network, PLAIN, setup(workers=workers), parts())
+
+    assert went == where
