@@ -5,11 +5,12 @@ head before the job is handed over: so it ends though this client dies. Everythi
 a cluster that is there, through an SSH tunnel.
 """
 
+import contextlib
 import sys
 from dataclasses import replace
 from typing import Any
 
-from distml.errors import DistmlError, UserError
+from distml.errors import DistmlError, LaunchError, UserError
 from distml.launch.clouds.cloud_cluster import CloudCluster, Standing, open_cluster, path_of
 from distml.launch.clouds.take_down import bring_up, take_down
 from distml.launch.clouds.warden import MARK
@@ -121,11 +122,33 @@ class CloudHandle(ClusterHandle):
         Raises:
             LaunchError: as a run's of a cluster; or the cluster cannot be taken down.
         """
-        code = super().wait(timeout_s)
+        try:
+            code = super().wait(timeout_s)
+        except LaunchError:
+            with contextlib.suppress(DistmlError):
+                if self._wants_down() and self._is_of_no_use():
+                    self._take_down()
+            raise
         if code is not None and self._wants_down():
             self._down = False
             self._take_down()
         return code
+
+    def _is_of_no_use(self) -> bool:
+        """Whether nothing can go on there: its head has gone, or it answers and the job is none.
+
+        Where only the way there is lost, the run may well go on.
+        """
+        cluster = open_cluster(self._path)
+        there = cluster.machines()
+        if there and not any(one.is_head and one.runs for one in there):
+            _say(f"{cluster.name} has lost its head")
+            return True
+        return cluster.stand() is not None and not self._is_active()
+
+    def _is_active(self) -> bool:
+        info = self._info()
+        return info is not None and info["status"] in ("PENDING", "RUNNING")
 
     def _wants_down(self) -> bool:
         if self._down is None:

@@ -99,6 +99,7 @@ class ClusterHandle(JobHandle):
         self._api = api
         self._submission_id: str | None = None
         self._last_words = ""
+        self._pending_since: float | None = None
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """See `JobHandle`.
@@ -177,12 +178,14 @@ class ClusterHandle(JobHandle):
     def _give_up_pending(self, info: dict[str, Any] | None) -> None:
         if info is None or info["status"] != "PENDING":
             return
-        waited = time.time() - info.get("start_time", 0) / 1000
+        # By one clock: that of the cluster may be another.
+        self._pending_since = self._pending_since or time.monotonic()
+        waited = time.monotonic() - self._pending_since
         if waited > _PENDING_LIMIT_S:
+            why = self.why_pending() or "the cluster does not say why"
             self._api.stop(self._id())
             raise LaunchError(
-                f"run {self.run_id} was still waiting after {waited:.0f} s and is withdrawn: "
-                f"{self.why_pending() or 'the cluster does not say why'}"
+                f"run {self.run_id} was still waiting after {waited:.0f} s and is withdrawn: {why}"
             )
 
 

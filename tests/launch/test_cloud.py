@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from distml.cli import main
-from distml.errors import UserError
-from distml.launch.cloud import CloudLauncher
+from distml.errors import LaunchError, UserError
+from distml.launch import cloud, cluster
+from distml.launch.cloud import CloudHandle, CloudLauncher
 from distml.launch.clouds.known import KnownCluster, remember
+from distml.launch.clouds.machines import Machine
 from distml.launch.clouds.standing import Seen, table
 from distml.launch.launcher import LaunchLimits, LaunchRequest
 
@@ -176,3 +178,64 @@ def test_idle_cluster_and_one_without_a_warden_are_warned_of():
     assert (gone.warnings(), gone.details()) == ([], ["ended: it was idle"])
     lines = table([idle, bare, gone]).splitlines()
     assert lines[2].split() == ["b", "up", "1", "head", "-", "1.50", "0.25", "b.yaml"]
+
+
+class Jobs:
+    """The dashboard of a cluster: one job, as long as it answers."""
+
+    def __init__(self, status):
+        self.status, self.stopped = status, []
+
+    def info(self, job):
+        if self.status is None:
+            raise UserError("10.0.0.1 cannot be reached")
+        return {"status": self.status, "message": "no node has 8 CPUs"}
+
+    def jobs(self):
+        return [{"submission_id": "r1", **self.info("r1")}]
+
+    def stop(self, job):
+        self.stopped.append(job)
+        self.status = "STOPPED"
+
+
+class Cluster:
+    """A cluster of a head and a worker, as far as they run."""
+
+    name = "x"
+
+    def __init__(self, *kinds, is_up=True):
+        self.kinds, self.is_up = kinds, is_up
+
+    def machines(self):
+        facts = {"cluster": "x", "node_type": "t", "address": None}
+        return [Machine(machine_id=kind, is_head=kind == "head", **facts) for kind in self.kinds]
+
+    def stand(self):
+        return "standing" if self.is_up else None
+
+
+@pytest.mark.parametrize(
+    ("status", "place", "said", "ends"),
+    [
+        (None, Cluster("worker", is_up=False), "10.0.0.1 cannot be reached; run r1 had not", True),
+        (None, Cluster("head", "worker", is_up=False), "10.0.0.1 cannot be reached", False),
+        (None, Cluster(is_up=False), "10.0.0.1 cannot be reached", False),
+        ("PENDING", Cluster("head"), "is withdrawn: no node has 8 CPUs", True),
+    ],
+    ids=["head lost", "way lost", "all gone", "never began"],
+)
+def test_cluster_on_which_nothing_goes_on_is_taken_down(
+    tmp_path, monkeypatch, status, place, said, ends
+):
+    ended = []
+    monkeypatch.setattr(cloud, "open_cluster", lambda path: place)
+    monkeypatch.setattr(cloud, "take_down", lambda which, why, say: ended.append(which.name))
+    monkeypatch.setattr(cluster, "_PENDING_LIMIT_S", 0.1)
+    monkeypatch.setattr(CloudHandle, "_gone_limit_s", 0.1)
+    handle = CloudHandle(str(tmp_path / "runs"), "r1", "x.yaml", Jobs(status), down=True)
+
+    with pytest.raises(LaunchError, match=said):
+        handle.wait()
+
+    assert ended == (["x"] if ends else [])

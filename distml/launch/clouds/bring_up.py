@@ -101,10 +101,12 @@ def start_warden(reach: Reach, plan: Mapping[str, Any]) -> None:
     """
     told = shlex.quote(json.dumps(dict(plan)))
     run = "python -m distml.launch.clouds.warden"
+    # Whatever kills it, want of memory above all: it is there again.
+    watch = shlex.quote(f"until {run} watch; do sleep 5; done")
     ask_warden(
         reach,
         plan["cluster"],
-        f"{run} set {told} && (setsid nohup {run} watch >> warden.log 2>&1 < /dev/null &)",
+        f"{run} set {told} && (setsid nohup sh -c {watch} >> warden.log 2>&1 < /dev/null &)",
         send=True,
     )
 

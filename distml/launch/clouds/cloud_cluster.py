@@ -28,6 +28,7 @@ from distml.launch.files.cluster_file import ClusterFile, read_cluster_file
 __all__ = ["CloudCluster", "Standing", "open_cluster", "path_of"]
 
 _ANSWERS_S = 30.0
+_SHUT_DOWN = "sudo shutdown -h now"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,11 +88,13 @@ class CloudCluster:
 
     @property
     def last_resort(self) -> str | None:
-        """A command by which its head ends itself for good, where there is one."""
+        """A command by which its head ends itself, on Google Cloud all but its disk, if any."""
+        if self.provider == "gcp":
+            return _SHUT_DOWN
         types = self.file.config.get("available_node_types") or {}
         head = types.get(self.file.config.get("head_node_type")) or {}
         behaviour = (head.get("node_config") or {}).get("InstanceInitiatedShutdownBehavior")
-        return "sudo shutdown -h now" if behaviour == "terminate" else None
+        return _SHUT_DOWN if behaviour == "terminate" else None
 
     def check_cost_limit(self) -> None:
         """Refuse a limit in money where a price is not known.

@@ -36,6 +36,8 @@ class Plan:
     """Seconds between two looks."""
     stop_s: float = 45.0
     """Seconds that jobs are given to save their work when the cluster ends."""
+    pending_s: float = 1800.0
+    """Seconds after which a job that waits for machines keeps the cluster up no more."""
     last_resort: str | None = None
     """A command that ends the head if the provider cannot be asked."""
 
@@ -58,10 +60,14 @@ class State:
     """Since when no job runs, Unix seconds; `None`: one does."""
     jobs: Mapping[str, str] = field(default_factory=dict)
     """Job → its status at the last look; empty if that could not be asked."""
+    pending_since: Mapping[str, float] = field(default_factory=dict)
+    """Job that waits for machines → when it was first seen to, Unix seconds."""
     cost_before: Mapping[str, float] = field(default_factory=dict)
     """Job with a limit → what the cluster had cost when it was first seen."""
     ended: str | None = None
-    """Why the cluster was ended."""
+    """Why the cluster was ended, or is about to."""
+    done: bool = False
+    """Whether that has been carried out."""
     pid: int | None = None
     """The process that looks."""
 
@@ -96,7 +102,11 @@ def look(
     hours = max(0.0, now - state.seen_at) / 3600
     cost = state.cost + hours * max(now_rate, state.rate)
     known = dict(state.jobs if jobs is None else jobs)
-    busy = jobs is not None and any(_is_active(status) for status in jobs.values())
+    waits = [job for job, status in known.items() if status == "PENDING"]
+    pending = {job: state.pending_since.get(job, now) for job in waits}
+    busy = jobs is not None and (
+        "RUNNING" in jobs.values() or any(now - t < plan.pending_s for t in pending.values())
+    )
     before = {job: state.cost_before.get(job, cost) for job in plan.job_costs if job in known}
     return State(
         started_at=state.started_at,
@@ -106,8 +116,10 @@ def look(
         nodes=dict(Counter(types)),
         idle_since=None if busy else (state.idle_since or now),
         jobs=known,
+        pending_since=pending,
         cost_before=before,
         ended=state.ended,
+        done=state.done,
         pid=state.pid,
     )
 

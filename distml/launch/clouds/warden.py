@@ -89,10 +89,12 @@ class Warden:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 return
-            while (reason := self._step()) is None:
-                time.sleep(self._plan().poll_s)
-            if self._state().ended is None:
-                self.end(reason)
+            while not self._state().done:
+                reason = self._step()
+                if reason is None:
+                    time.sleep(self._plan().poll_s)
+                elif self._state().ended is None or self._is_left_undone():
+                    self.end(reason)
 
     def end(self, reason: str) -> None:
         """End jobs, Ray, workers and this machine."""
@@ -105,16 +107,29 @@ class Warden:
         else:
             _stop_here(plan.cluster)
             _terminate_all(config, plan)
+        self._remember(replace(self._state(), done=True))
 
     def halt(self, reason: str) -> None:
         """End jobs, and Ray on this machine: after that nothing starts another one."""
         self._end_jobs(reason)
         _stop_here(self._plan().cluster)
 
+    def _is_left_undone(self) -> bool:
+        """Whether somebody else, who was to end this cluster, has not come to it."""
+        give_up = time.monotonic() + _GONE_S
+        while time.monotonic() < give_up:
+            state = self._state()
+            if state.done or state.ended is None:
+                return False
+            time.sleep(_SETTLE_S)
+        return True
+
     def _end_jobs(self, reason: str) -> None:
         plan, other = self._plan(), self._state().pid
+        # It is started again a few seconds later, and sees to it that this comes to its end.
         if other not in (None, os.getpid()) and _is_warden(other):
             os.kill(other, signal.SIGKILL)
+        self._remember(replace(self._state(), ended=reason, pid=None))
         _say(f"ending {plan.cluster}: {reason}")
         end = time.monotonic() + plan.stop_s
         active = self._active()
@@ -123,7 +138,6 @@ class Warden:
         while active and time.monotonic() < end:
             time.sleep(0.5)
             active = self._active()
-        self._remember(replace(self._state(), ended=reason, pid=None))
         _kill_autoscaler(plan.cluster)
 
     def _step(self) -> str | None:
@@ -233,9 +247,9 @@ def _stop_own_workers(config: Mapping[str, Any], command: str) -> None:
 
 
 def _terminate_all(config: Mapping[str, Any], plan: Plan) -> None:
-    """Workers until there are none, then the head: this machine."""
-    give_up = time.monotonic() + _GONE_S
-    while time.monotonic() < give_up:
+    """Workers until there are none, then the head: this machine, on which this ends."""
+    last_resort_at = time.monotonic() + _GONE_S
+    while True:
         try:
             left = machines(config)
             if not left:
@@ -245,9 +259,10 @@ def _terminate_all(config: Mapping[str, Any], plan: Plan) -> None:
         except (DistmlError, OSError) as error:
             _say(f"not ended yet: {error}")
         time.sleep(_SETTLE_S)
-    if plan.last_resort:
-        _say(f"the provider does not end this machine: {plan.last_resort}")
-        subprocess.run(["bash", "-c", plan.last_resort], check=False)
+        if time.monotonic() > last_resort_at and plan.last_resort:
+            _say(f"the provider does not end this machine: {plan.last_resort}")
+            subprocess.run(["bash", "-c", plan.last_resort], check=False)
+            last_resort_at += _GONE_S
 
 
 def _config() -> dict[str, Any]:

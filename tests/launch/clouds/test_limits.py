@@ -77,6 +77,22 @@ def test_cluster_without_a_job_ends_when_it_has_been_idle_for_long():
     assert verdict(plan, seen(plan, (700, [], {"b": "PENDING"}), state=idle)) is None
 
 
+def test_job_that_waits_for_ever_does_not_keep_a_cluster_up():
+    plan = replace(PLAN, idle_s=600.0)
+    waits = {"a": "PENDING"}
+    state = seen(plan, (0, ["head"], waits), (1700, ["head"], waits))
+    assert state.idle_since is None
+
+    state = seen(plan, (1800, ["head"], waits), (2500, ["head"], waits), state=state)
+    assert verdict(plan, state) == "no job has run for 11.7 of at most 10 minutes"
+
+    # One that came later is waited for, and one that runs as long as it takes.
+    waits["b"] = "PENDING"
+    assert verdict(plan, seen(plan, (2600, ["head"], waits), state=state)) is None
+    waits["b"] = "RUNNING"
+    assert verdict(plan, seen(plan, (9999, ["head"], waits), state=state)) is None
+
+
 def test_jobs_that_cannot_be_asked_for_do_not_keep_a_cluster_up():
     plan = replace(PLAN, idle_s=600)
 

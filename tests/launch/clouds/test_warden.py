@@ -149,6 +149,42 @@ def test_only_one_warden_watches(warden, dashboard, provider):
     assert provider.asked == [["w1", "w2"], ["h"]]
 
 
+def test_what_somebody_else_began_to_end_is_ended(warden, dashboard, provider, monkeypatch):
+    monkeypatch.setattr(module, "_GONE_S", 0.3)
+    warden.set({"cluster": "x", "fresh": True, "poll_s": 0.01})
+    warden.halt("somebody said so")  # and is never heard of again
+    began = time.monotonic()
+
+    warden.watch()
+
+    assert time.monotonic() - began >= 0.3
+    assert provider.asked == [["w1", "w2"], ["h"]]
+    assert warden.status()["state"]["ended"] == "somebody said so"
+
+
+def test_a_warden_that_comes_back_leaves_alone_what_has_ended_or_begun_anew(
+    warden, dashboard, provider
+):
+    warden.set({"cluster": "x", "fresh": True, "poll_s": 0.01})
+    warden.end("somebody said so")
+    provider.asked.clear()
+    provider.here = {"h": True}  # of a cluster that came later
+    warden.watch()
+    assert provider.asked == []
+
+    warden.set({"cluster": "x", "fresh": True, "poll_s": 0.01})
+    warden.halt("somebody said so")
+    watching = threading.Thread(target=warden.watch)
+    watching.start()
+    time.sleep(0.1)
+    warden.set({"cluster": "x", "fresh": True, "poll_s": 0.01, "down_after": ["a"], "down_s": 0})
+    time.sleep(0.1)
+    assert (provider.asked, watching.is_alive()) == ([], True)
+    dashboard.jobs["a"] = "SUCCEEDED"
+    watching.join(30)
+    assert warden.status()["state"]["ended"] == "the run it was started for has ended: a"
+
+
 def test_what_is_told_later_is_added_to_what_was(warden):
     warden.set({"cluster": "x", "fresh": True, "max_hours": 2, "down_after": ["a"]})
     before = warden.status()["state"]
