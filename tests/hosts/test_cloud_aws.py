@@ -147,6 +147,30 @@ def test_cluster_goes_with_the_run_it_was_started_for(user, fleet, world):
     assert paid_for(fleet) == ([], []), told
 
 
+@pytest.mark.long
+def test_head_that_is_lost_leaves_no_workers_and_the_run_goes_on_elsewhere(
+    user, fleet, world, undisturbed
+):
+    storage = world.storage.bucket_uri("headless")
+    child = user.begin(f"run {STACK} {ON} --run-id headless", storage=storage)
+    user.wait_for_units(storage, "headless", 2, child)
+    fleet.take_away(fleet.running("head")[0])
+    told = user.end(child)
+
+    assert told.code == 1, told
+    assert f"{user.name} has lost its head" in told.err
+    assert "go on with distml resume headless" in told.err
+    assert paid_for(fleet) == ([], [])
+
+    told = user.distml(f"resume headless {ON}", storage=storage)
+    assert told.code == 0, told
+    left = user.left(storage, "headless")
+    assert left["attempts"] == 2
+    assert left["metrics"] == undisturbed["metrics"]
+    assert left["golden"] == undisturbed["golden"]
+    assert paid_for(fleet) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("limit", "why"),
     [

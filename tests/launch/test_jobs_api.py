@@ -1,11 +1,16 @@
 """The dashboard's answers, from a small server of our own that speaks as Ray 2.60 does."""
 
 import json
+import shutil
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
+from distml.cli import main
 from distml.errors import LaunchError, UserError
 from distml.launch.jobs_api import JobsApi, find_token
 
@@ -20,7 +25,7 @@ class Dashboard(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.token, self.jobs, self.packages, self.seen = None, {}, {}, []
-        self.lose_replies = False
+        self.lose_replies, self.ray_version = False, "2.60.0"
 
     @property
     def address(self):
@@ -44,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         server.seen.append((self.command, self.path, told))
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/api/version":
-            return self.say(200, {"version": "4", "ray_version": "2.60.0"})
+            return self.say(200, {"version": "4", "ray_version": server.ray_version})
         if server.token and told is None:
             return self.say(401, b"Unauthorized: Missing authentication token")
         if server.token and told != f"Bearer {server.token}":
@@ -194,6 +199,29 @@ def test_nobody_there_is_told_at_once(dashboard):
 def test_an_address_that_leads_nowhere_is_one_line(address):
     with pytest.raises(UserError, match="does not answer"):
         JobsApi(address).version()
+
+
+@pytest.mark.timeout(20)  # half a minute is what connections are given that have answered once
+def test_an_address_that_is_silent_is_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        api = JobsApi(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(UserError, match=r"does not answer \(timed out\)"):
+            api.version()
+
+
+def test_a_cluster_with_another_ray_gets_no_job(dashboard, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(Path(__file__).with_name("tiny.py"), tmp_path)
+    dashboard.ray_version = "2.9.3"
+
+    place, storage = f"cluster:{dashboard.address}", str(tmp_path / "runs")
+    assert main(["run", "tiny.py", "--on", place, "--storage", storage]) == 2
+
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"runs Ray 2.9.3, here is Ray {metadata.version('ray')}; install ray==2.9.3" in said
+    assert (dashboard.jobs, dashboard.packages) == ({}, {})
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_package_is_sent_once(dashboard):
