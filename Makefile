@@ -48,6 +48,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Not among them: bench_up.py, which wants root and hosts of namespaces; bench_gpu.py, which wants a GPU.
 bench: $(STAMP)
 	@for name in overhead stack bagging growth plan stream network; do $(BIN)/python benchmarks/bench_$$name.py || exit 1; done
 	@for part in cheap dear memory; do $(BIN)/python benchmarks/bench_search.py --part $$part || exit 1; done

@@ -25,7 +25,8 @@ cluster=$(az group show -n distml-cluster --query id -o tsv)
 account=$(az storage account show -g distml -n "$storage" --query id -o tsv)
 allow() { az role assignment create --assignee-object-id "$principal" --assignee-principal-type ServicePrincipal \
     --role "$1" --scope "$2" -o none; }
-# Machines are made by deployments; there is no ready-made role for those alone but Contributor, which may do more.
+# Machines are made by deployments; there is no ready-made role for those alone but Contributor, which may do more. (Ray's `up`
+# makes the identity Contributor of the group all the same; with these it is enough for a head when somebody takes that away.)
 az role definition list --custom-role-only --name "distml deployments" --query '[0].id' -o tsv | grep -q . ||
     az role definition create -o none --role-definition "{\"Name\": \"distml deployments\",
         \"Description\": \"Deploy into the group of distml's clusters\",

@@ -12,8 +12,8 @@ from typing import Any
 
 from distml.errors import DistmlError, LaunchError, UserError
 from distml.launch.clouds.cloud_cluster import CloudCluster, Standing, open_cluster, path_of
+from distml.launch.clouds.stopping import MARK
 from distml.launch.clouds.take_down import bring_up, take_down
-from distml.launch.clouds.warden import MARK
 from distml.launch.cluster import ClusterHandle
 from distml.launch.handle import JobHandle
 from distml.launch.jobs_api import JobsApi

@@ -115,14 +115,14 @@ def test_what_costs_more_than_it_must_is_a_warning(
 
 def test_groups_become_machines_with_what_their_pods_may_use(right: Any, tmp_path: Path) -> None:
     config = copy.deepcopy(right)
-    in_group("rayStartParams", {"num-cpus": "7"})(config)
+    in_group("rayStartParams", {"num-cpus": "6"})(config)
     path = write(config, tmp_path)
     with (tmp_path / "prices.csv").open("a", encoding="utf-8") as table:
         table.write("kuberay,,cpu-spot,8,30,0,0.4,0.1,2026-01-01,ours\n")
     shape = read_cluster_file(path, to_start=False).shape
     head, cpu, gpu = shape.node_types
     assert (head.is_head, head.num_cpus, head.min_count, head.max_count) == (True, 0, 1, 1)
-    assert (cpu.num_cpus, cpu.memory_bytes, cpu.max_count) == (7, 30 * 2**30, 8)
+    assert (cpu.num_cpus, cpu.memory_bytes, cpu.max_count) == (6, 26 * 2**30, 8)
     assert (cpu.is_spot, cpu.price_per_hour) == (True, 0.1)
     assert (gpu.num_gpus, gpu.max_count, gpu.price_per_hour) == (1, 4, None)
     assert (shape.provider, shape.max_workers, shape.region) == ("kuberay", 12, None)

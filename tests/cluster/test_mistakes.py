@@ -78,9 +78,20 @@ def say(key: str, old: str, new: str) -> Edit:
     return edit
 
 
+def say_groups(groups: list[str]) -> Edit:
+    """Firewalls of one's own in the place of the launch template."""
+
+    def edit(config: dict[str, Any]) -> None:
+        drop(f"{NODE}.LaunchTemplate")(config)
+        put(f"{NODE}.SecurityGroupIds", groups)(config)
+
+    return edit
+
+
 TYPES = "available_node_types"
 NODE = f"{TYPES}.cpu-spot.node_config"
 HEAD, WORKER = "head_start_ray_commands", "worker_start_ray_commands"
+METRICS = "RAY_enable_metrics_collection=0"
 
 MISTAKES: list[tuple[str, Edit, str]] = [
     # the file as a whole
@@ -98,12 +109,22 @@ MISTAKES: list[tuple[str, Edit, str]] = [
     ("aws", drop("provider.cache_stopped_nodes"), "provider.cache_stopped_nodes: is not false"),
     ("aws", put("provider.cache_stopped_nodes", True), "cache_stopped_nodes: is not false"),
     ("aws", put("provider.aws_credentials", {"a": "b"}), "keys do not belong into a file"),
+    ("aws", put("provider.region", "us-eats-1"), "'us-eats-1' is not known .* mean us-east-1?"),
+    ("aws", put("provider.region", "moon-1"), "'moon-1' is not known .*; if it is a new one, pip"),
+    ("gcp", put("provider.cache_stopped_nodes", True), "cache_stopped_nodes: is not false"),
+    ("gcp", put("provider.availability_zone", "us-central1-a,us-central1-b"), "is not one zone"),
+    ("gcp", put("provider.availability_zone", "us-central1-b"), "diskType: is in us-central1-a"),
+    ("gcp", put("provider.region", "us-central"), "subnetwork: is in us-central1, but provider"),
+    ("gcp", put("cluster_name", "Mine"), "'Mine' is not made of up to 35 small letters"),
+    ("gcp", put("cluster_name", "x" * 36), "cluster_name: 'x{36}' is not made of up to 35 small"),
+    ("gcp", rename(f"{TYPES}.cpu-spot", "cpuSpot"), "cpuSpot: Google Cloud takes small letters"),
     ("gcp", drop("provider.project_id"), "provider.project_id: is missing"),
     ("gcp", put("provider.project_id", None), "provider.project_id: is missing"),
     ("gcp", drop("provider.availability_zone"), "provider.availability_zone: is missing"),
     ("azure", drop("provider.location"), "provider.location: is missing"),
     ("azure", rename("provider.location", "region"), "provider.region: unknown"),
     ("azure", drop("provider.resource_group"), "provider.resource_group: is missing"),
+    ("azure", drop("provider.subscription_id"), "provider.subscription_id: is missing"),
     ("azure", drop("provider.cache_stopped_nodes"), "cache_stopped_nodes: is not false"),
     ("azure", drop("initialization_commands"), "Ray's network group opens SSH to the world"),
     ("onprem", drop("provider.head_ip"), "provider.head_ip: is missing"),
@@ -137,6 +158,7 @@ MISTAKES: list[tuple[str, Edit, str]] = [
     # node_config
     ("aws", rename(f"{NODE}.InstanceType", "InstanceTyp"), "did you mean InstanceType?"),
     ("aws", drop(f"{NODE}.LaunchTemplate"), "SecurityGroupIds: is missing"),
+    ("aws", say_groups([]), "SecurityGroupIds: is missing"),
     ("aws", put(f"{NODE}.InstanceType", "m6i.2xlrge"), "'m6i.2xlrge' is unknown: did you mean m6i"),
     ("aws", put(f"{NODE}.MetadataOptions.HttpTokens", "require"), "did you mean required?"),
     ("aws", put(f"{NODE}.MetadataOptions.HttpTokns", "required"), "did you mean HttpTokens?"),
@@ -207,6 +229,11 @@ def test_mistake_is_refused_in_one_line(
         ("aws", say(HEAD, "RAY_health_check_period_ms=2000", ""), "no RAY_health_check_"),
         ("aws", say(WORKER, "RAY_grpc_client_keepalive_time_ms=10000", ""), "no RAY_grpc_client"),
         ("aws", put(f"{TYPES}.cpu-spot.resources.CPU", 64), "is 64, but m6i.2xlarge has 8"),
+        ("aws", put(f"{TYPES}.gpu-spot.resources.GPU", 4), "is 4, but g6.2xlarge has 1"),
+        ("aws", put("cluster_name", "mine"), "is not distml*: the role distml-head"),
+        ("aws", say(WORKER, "spot_notice.py", "true"), "no spot_notice.py"),
+        ("aws", say(HEAD, METRICS, ""), f"{HEAD}: no RAY_enable_metrics_collection=0"),
+        ("aws", say(WORKER, METRICS, METRICS[:-1] + "1"), f"{WORKER}: no RAY_enable_metrics"),
         ("gcp", put(f"{TYPES}.cpu-spot.resources.memory", 64 << 30), "but n2-standard-8 has 343"),
         ("gcp", drop(f"{NODE}.networkInterfaces"), "networkInterfaces: is missing"),
         ("gcp", drop(f"{NODE}.serviceAccounts"), "serviceAccounts: is missing"),
@@ -274,6 +301,20 @@ def test_start_asks_for_the_token_the_mounts_and_the_names(
     assert read_cluster_file(path).provider == "aws"
     with pytest.raises(UserError, match=r"project_id: 'YOUR-PROJECT' still has a placeholder"):
         read_cluster_file(write(right["gcp"], tmp_path))
+    with pytest.raises(UserError, match=r"subscription_id: 'YOUR-SUBSCRIPTION' still has a place"):
+        read_cluster_file(write(right["azure"], tmp_path))
+
+
+def test_gpus_that_are_added_to_a_machine_are_not_missed_in_the_price_table(
+    right: dict[str, Any], tmp_path: Path
+) -> None:
+    config = copy.deepcopy(right["gcp"])
+    config[TYPES]["cpu-spot"]["resources"]["GPU"] = 1
+    path = write(config, tmp_path)
+    said = "resources.GPU: is 1, but n2-standard-8 has 0"
+    assert any(said in line for line in read_cluster_file(path, to_start=False).warnings)
+    config[TYPES]["cpu-spot"]["node_config"]["guestAccelerators"] = [{"acceleratorCount": 1}]
+    assert read_cluster_file(write(config, tmp_path), to_start=False).warnings == ()
 
 
 def test_several_mistakes_are_counted(right: dict[str, Any], tmp_path: Path) -> None:

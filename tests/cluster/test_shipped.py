@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from distml.launch.files.cluster_file import read_cluster_file
+from distml.launch.files.kuberay_file import quantity
 from tests.launch.rayjob_schema import check_rayjob
 
 ROOT = Path(__file__).parent.parent.parent
@@ -33,13 +34,13 @@ def test_shipped_file_is_read_without_a_warning(name: str) -> None:
     assert [(one.min_count, one.max_count, one.is_spot) for one in heads] == [(1, 1, False)]
 
 
-@pytest.mark.parametrize("name", ["gcp", "kuberay"])
+@pytest.mark.parametrize("name", ["gcp", "azure", "kuberay"])
 def test_file_that_asks_for_a_name_is_right_once_it_has_one(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (CLUSTER / f"{name}.yaml").read_text(encoding="utf-8")
     mine = tmp_path / f"{name}.yaml"
-    mine.write_text(re.sub("YOUR-(PROJECT|REGISTRY)", "mine", text), encoding="utf-8")
+    mine.write_text(re.sub("YOUR-(PROJECT|REGISTRY|SUBSCRIPTION)", "mine", text), encoding="utf-8")
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("0" * 64)
@@ -61,6 +62,19 @@ validate_config(prepare_config(yaml.safe_load(open({str(CLUSTER / f"{name}.yaml"
 
 def test_kuberay_takes_the_job() -> None:
     check_rayjob(load("kuberay"))
+
+
+def test_pods_fit_on_the_machines_that_the_readme_asks_for_and_serve_no_metrics() -> None:
+    cluster = load("kuberay")["spec"]["rayClusterSpec"]
+    assert {"name": "AUTOSCALER_METRIC_PORT", "value": "-1"} in cluster["autoscalerOptions"]["env"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        assert {"name": "RAY_enable_metrics_collection", "value": "0"} in container["env"]
+        limits, requests = (container["resources"][key] for key in ("limits", "requests"))
+        assert limits.items() <= requests.items()
+        # Of 8 CPUs and 32 GiB, what clouds and the pods of the system leave.
+        assert quantity(limits["cpu"]) <= 7
+        assert quantity(limits["memory"]) <= 26 * 2**30
 
 
 @pytest.mark.parametrize("name", CLOUDS)
@@ -122,7 +136,7 @@ def test_shells_take_every_script_and_command() -> None:
         if key.endswith("_commands")
         for command in listed
     ]
-    assert len(scripts) == 3
+    assert len(scripts) >= 3
     for text in scripts + commands:
         done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)
         assert done.returncode == 0, f"{text[:80]}: {done.stderr}"
@@ -221,6 +235,9 @@ def test_account_on_aws_opens_ssh_to_one_place_and_the_head_to_no_other_machines
         assert "*" not in statement["Action"]
         if statement["Resource"] == "*":
             assert statement["Action"] == ["ec2:Describe*"]
+        if "iam:CreateServiceLinkedRole" in statement["Action"]:
+            only = {"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}}
+            assert statement["Condition"] == only
         if "ec2:TerminateInstances" in statement["Action"]:
             assert json.dumps(statement["Condition"]).count("distml*") == 1
 

@@ -150,8 +150,8 @@ def test_a_job_knows_which_pods_it_may_get(kube, pods, s3_uri):
     pods.submit(plan)
 
     variables = yaml.safe_load(plan.submission["spec"]["runtimeEnvYAML"])["env_vars"]
-    assert [worker["CPU"] for worker in json.loads(variables["DISTML_MAY_START"])] == [8.0] * 8 + [
+    assert [worker["CPU"] for worker in json.loads(variables["DISTML_MAY_START"])] == [7.0] * 8 + [
         6.0
     ] * 4
     noted = load_submission(RunStore(s3_uri).storage, "one")
-    assert (noted.details["has"]["cpus"], noted.details["has"]["gpus"]) == (8 * 8 + 4 * 6, 4)
+    assert (noted.details["has"]["cpus"], noted.details["has"]["gpus"]) == (7 * 8 + 4 * 6, 4)

@@ -27,7 +27,8 @@ __all__ = ["ask_warden", "head_reach", "main", "start_warden"]
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parent.parent
-_SENT = (_ROOT / "errors.py", *(_HERE / f"{name}.py" for name in ("limits", "machines", "warden")))
+_MODULES = ("limits", "machines", "stopping", "warden")
+_SENT = (_ROOT / "errors.py", *(_HERE / f"{name}.py" for name in _MODULES))
 """What a warden consists of."""
 
 

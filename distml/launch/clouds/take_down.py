@@ -18,7 +18,7 @@ from distml.launch.clouds.cloud_cluster import CloudCluster, Standing
 from distml.launch.clouds.known import forget, known_clusters, locked
 from distml.launch.clouds.machines import local_state_files, terminate
 from distml.launch.clouds.ssh import Reach
-from distml.launch.clouds.warden import stop_command
+from distml.launch.clouds.stopping import stop_command
 
 __all__ = ["bring_up", "take_down"]
 

@@ -10,10 +10,8 @@ Ray (whose autoscaler would start machines anew), then the workers, and the head
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -27,21 +25,14 @@ from typing import Any
 
 from distml.errors import DistmlError
 from distml.launch.clouds.limits import Plan, State, look, over_cost, verdict
-from distml.launch.clouds.machines import local_state_files, machines, terminate
+from distml.launch.clouds.machines import machines, terminate
+from distml.launch.clouds.stopping import kill_autoscaler, say, stop_here, stop_own_workers
 
-__all__ = ["MARK", "Warden", "main", "merged", "stop_command"]
-
-MARK = "DISTML_CLUSTER"
-"""Environment variable of a job's processes that names their cluster: so none is left behind."""
+__all__ = ["Warden", "main", "merged"]
 
 _CONFIG = "~/ray_bootstrap_config.yaml"
-_KEY = "~/ray_bootstrap_key.pem"
 _GONE_S = 600.0
 _SETTLE_S = 2.0
-_SSH = (
-    "ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "StrictHostKeyChecking=no",
-    "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,17 +93,17 @@ class Warden:
         self._end_jobs(reason)
         if config["provider"]["type"] == "local":
             with ThreadPoolExecutor() as pool:
-                pool.submit(_stop_own_workers, config, stop_command(plan.cluster))
-                _stop_here(plan.cluster)
+                pool.submit(stop_own_workers, config, plan.cluster)
+                stop_here(plan.cluster)
         else:
-            _stop_here(plan.cluster)
+            stop_here(plan.cluster)
             _terminate_all(config, plan)
         self._remember(replace(self._state(), done=True))
 
     def halt(self, reason: str) -> None:
         """End jobs, and Ray on this machine: after that nothing starts another one."""
         self._end_jobs(reason)
-        _stop_here(self._plan().cluster)
+        stop_here(self._plan().cluster)
 
     def _is_left_undone(self) -> bool:
         """Whether somebody else, who was to end this cluster, has not come to it."""
@@ -130,7 +121,7 @@ class Warden:
         if other not in (None, os.getpid()) and _is_warden(other):
             os.kill(other, signal.SIGKILL)
         self._remember(replace(self._state(), ended=reason, pid=None))
-        _say(f"ending {plan.cluster}: {reason}")
+        say(f"ending {plan.cluster}: {reason}")
         end = time.monotonic() + plan.stop_s
         active = self._active()
         for job in active:
@@ -138,7 +129,7 @@ class Warden:
         while active and time.monotonic() < end:
             time.sleep(0.5)
             active = self._active()
-        _kill_autoscaler(plan.cluster)
+        kill_autoscaler(plan.cluster)
 
     def _step(self) -> str | None:
         """Look once; the reason to end."""
@@ -148,13 +139,13 @@ class Warden:
         try:
             types = [one.node_type for one in machines(_config()) if one.runs]
         except (DistmlError, OSError) as error:
-            _say(f"the machines cannot be listed: {error}")
+            say(f"the machines cannot be listed: {error}")
             types = [name for name, count in state.nodes.items() for _ in range(count)]
         jobs = self._jobs()
         state = replace(look(plan, state, time.time(), types, jobs), pid=os.getpid())
         self._remember(state)
         for job in over_cost(plan, state):
-            _say(f"{job} is stopped: its cluster has cost as much as it may")
+            say(f"{job} is stopped: its cluster has cost as much as it may")
             self._ask("POST", f"/api/jobs/{job}/stop")
         return verdict(plan, state)
 
@@ -197,55 +188,6 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return both
 
 
-def stop_command(cluster: str) -> str:
-    """The shell commands that leave nothing of Ray or of a job on a machine."""
-    # The second `ray stop` is for what was deaf to the first.
-    mark = shlex.quote(f"{MARK}={cluster}")
-    files = " ".join(map(str, local_state_files({"cluster_name": cluster})))
-    return (
-        "ray stop --grace-period 5 > /dev/null 2>&1; ray stop --force > /dev/null 2>&1; "
-        f"for e in /proc/[0-9]*/environ; do grep -qzxF {mark} $e 2> /dev/null && "
-        f"kill -9 $(basename $(dirname $e)) 2> /dev/null; done; rm -f {files}"
-    )
-
-
-def _kill_autoscaler(cluster: str) -> None:
-    """Kill what starts workers, and what it has just sent to start Ray on them."""
-    # As Ray names the folder of the connections to one cluster's machines.
-    folder = hashlib.sha256(cluster.encode()).hexdigest()[:10]
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            words = path.read_bytes().decode(errors="replace")
-            starts = "monitor.py" in words and "--autoscaling-config" in words
-            if starts or ("/ray_ssh_" in words and f"/{folder}/" in words):
-                os.kill(int(path.parent.name), signal.SIGKILL)
-
-
-def _stop_here(cluster: str) -> None:
-    command = ["bash", "-c", stop_command(cluster)]
-    subprocess.run(command, stdin=subprocess.DEVNULL, check=False)
-
-
-def _stop_own_workers(config: Mapping[str, Any], command: str) -> None:
-    """Stop Ray on each worker: its autoscaler forgets them and lets them run."""
-    user = config["auth"]["ssh_user"]
-    own = Path(_KEY).expanduser()
-    key = ("-i", str(own)) if own.exists() else ()
-
-    def stop(address: str) -> None:
-        there = f"bash --login -i -c {shlex.quote(command)}"
-        done = subprocess.run(
-            [*_SSH, *key, f"{user}@{address}", there],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode == 255:
-            _say(f"{address} is not reached: {done.stderr.strip()}")
-
-    workers = config["provider"].get("worker_ips", ())
-    with ThreadPoolExecutor(max_workers=16) as pool:
-        list(pool.map(stop, workers))
-
-
 def _terminate_all(config: Mapping[str, Any], plan: Plan) -> None:
     """Workers until there are none, then the head: this machine, on which this ends."""
     last_resort_at = time.monotonic() + _GONE_S
@@ -257,10 +199,10 @@ def _terminate_all(config: Mapping[str, Any], plan: Plan) -> None:
             workers = [one.machine_id for one in left if not one.is_head]
             terminate(config, workers or [one.machine_id for one in left])
         except (DistmlError, OSError) as error:
-            _say(f"not ended yet: {error}")
+            say(f"not ended yet: {error}")
         time.sleep(_SETTLE_S)
         if time.monotonic() > last_resort_at and plan.last_resort:
-            _say(f"the provider does not end this machine: {plan.last_resort}")
+            say(f"the provider does not end this machine: {plan.last_resort}")
             subprocess.run(["bash", "-c", plan.last_resort], check=False)
             last_resort_at += _GONE_S
 
@@ -297,11 +239,6 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
     beside = path.with_suffix(f".{os.getpid()}")
     beside.write_text(json.dumps(value, indent=2), encoding="utf-8")
     beside.replace(path)
-
-
-def _say(words: str) -> None:
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {words}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -109,6 +109,9 @@ def _shape(config: dict[str, Any], table: PriceTable, found: Findings) -> Cluste
             found.warn(where, "the head is a spot machine: when it is taken away, all is")
         if not node_type.is_head and node_type.max_count > most:
             found.warn(where, f"max_workers {node_type.max_count} is more than {most} of all types")
+    told = "spot_notice.py" in " ".join(commands_of(config, _WORKER_COMMANDS))
+    if not told and any(one.is_spot and not one.is_head for one in types):
+        found.warn(_WORKER_COMMANDS, "no spot_notice.py: spot workers end without a checkpoint")
     return ClusterShape(
         name=str(config["cluster_name"]),
         provider=section["type"],
@@ -135,9 +138,14 @@ def _node_type(
     if cpus is None:
         where = f"available_node_types.{name}.resources"
         found.refuse(where, f'no CPU, and {instance_type} is in no price table: say {{"CPU": 8}}')
-    if price is not None and cpus is not None and cpus > price.cpus:
-        where = f"available_node_types.{name}.resources.CPU"
-        found.warn(where, f"is {cpus}, but {instance_type} has {price.cpus:g}")
+    has = {} if price is None else {"CPU": price.cpus, "GPU": price.gpus}
+    if "guestAccelerators" in node_config:
+        # Google Cloud's way to add GPUs to a type that has none.
+        has.pop("GPU", None)
+    for kind, amount in has.items():
+        if resources.get(kind, 0) > amount:
+            where = f"available_node_types.{name}.resources.{kind}"
+            found.warn(where, f"is {resources[kind]}, but {instance_type} has {amount:g}")
     told = resources.get("memory")
     memory = _memory_of(told, price)
     if told is not None and memory is not None and told > memory:

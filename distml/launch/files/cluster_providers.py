@@ -4,6 +4,7 @@ One decision: a provider is a row of a table: the keys it knows, the keys it mus
 A provider that is not in the table (a module of one's own) is taken as it is.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from distml.launch.files.findings import (
     Findings,
     commands_of,
     did_you_mean,
+    each_string,
     items_of,
     key_set,
     mapping_of,
@@ -20,6 +22,7 @@ from distml.launch.files.findings import (
 from distml.launch.files.node_config import (
     check_arm,
     check_compute,
+    check_region,
     check_run_instances,
     scheduling_of,
 )
@@ -47,7 +50,7 @@ def check_provider(config: _Config, found: Findings) -> None:
             found.refuse(f"provider.{key}", "is missing")
     if "ssh_user" not in mapping_of(config.get("auth")):
         found.refuse("auth.ssh_user", "is missing")
-    if provider.stops_by_default and section.get("cache_stopped_nodes", True) is not False:
+    if section.get("cache_stopped_nodes", provider.stops_by_default) is not False:
         found.refuse(
             "provider.cache_stopped_nodes",
             "is not false: machines would be stopped instead of ended, their disks paid for",
@@ -79,11 +82,14 @@ def _check_aws(config: _Config, found: Findings) -> None:
     section = config["provider"]
     if "aws_credentials" in section:
         found.refuse("provider.aws_credentials", "keys do not belong into a file: log in instead")
+    if section.get("region") not in (None, ""):
+        check_region("provider.region", str(section["region"]), found)
     _check_zones(section, found)
     has_key = "ssh_private_key" in mapping_of(config.get("auth"))
     for name, where, node_config in _node_configs(config):
         check_run_instances(where, node_config, found)
-        if not {"SecurityGroupIds", "NetworkInterfaces", "LaunchTemplate"} & node_config.keys():
+        groups = ("SecurityGroupIds", "NetworkInterfaces", "LaunchTemplate")
+        if not any(node_config.get(key) for key in groups):
             found.refuse(
                 f"{where}.SecurityGroupIds",
                 "is missing: Ray would make a group that opens SSH to the world",
@@ -99,6 +105,10 @@ def _check_aws(config: _Config, found: Findings) -> None:
         if "IamInstanceProfile" not in node_config:
             what = "may do all in EC2 and S3" if name == config.get("head_node_type") else "is none"
             found.warn(f"{where}.IamInstanceProfile", f"is missing: Ray's own {what}")
+        # account/aws.yaml gives that role the machines of such clusters, no others.
+        profile = mapping_of(node_config.get("IamInstanceProfile")).get("Name")
+        if profile == "distml-head" and not str(config.get("cluster_name")).startswith("distml"):
+            found.warn("cluster_name", "is not distml*: the role distml-head may start no workers")
         if mapping_of(node_config.get("MetadataOptions")).get("HttpTokens") != "required":
             found.warn(f"{where}.MetadataOptions", "HttpTokens is not required: IMDSv1 is open")
         if node_config.get("InstanceInitiatedShutdownBehavior") != "terminate":
@@ -116,7 +126,14 @@ def _check_gcp(config: _Config, found: Findings) -> None:
     if "gcp_credentials" in section:
         found.refuse("provider.gcp_credentials", "keys do not belong into a file: log in instead")
     _check_zones(section, found)
+    if "," in str(section.get("availability_zone")):
+        found.refuse(
+            "provider.availability_zone",
+            f"{section['availability_zone']!r} is not one zone: Ray knows one on Google Cloud",
+        )
+    _check_labels(config, found)
     for _, where, node_config in _node_configs(config):
+        _check_places(where, node_config, section, found)
         if "machineType" not in node_config:
             if "acceleratorType" not in node_config and "acceleratorConfig" not in node_config:
                 hints = [did_you_mean(key, ["machineType"]) for key in node_config]
@@ -133,6 +150,40 @@ def _check_gcp(config: _Config, found: Findings) -> None:
         for disk in items_of(node_config.get("disks")):
             if mapping_of(disk).get("autoDelete") is not True:
                 found.warn(f"{where}.disks", "autoDelete is not true: a disk outlives its machine")
+
+
+def _check_labels(config: _Config, found: Findings) -> None:
+    """Names that become labels of Google Cloud, and that of the cluster its machines' names."""
+    name = str(config.get("cluster_name"))
+    # Of the 63 letters of a machine's name Ray takes 28: ray-NAME-worker-12345678-compute.
+    if not re.fullmatch(r"[a-z0-9-]{1,35}", name):
+        found.refuse(
+            "cluster_name",
+            f"{name!r} is not made of up to 35 small letters, digits and hyphens (Google Cloud)",
+        )
+    for node_type in mapping_of(config.get("available_node_types")):
+        if not re.fullmatch(r"[a-z0-9_-]{1,63}", node_type):
+            found.refuse(
+                f"available_node_types.{node_type}",
+                "Google Cloud takes small letters, digits, hyphens and underscores alone",
+            )
+
+
+def _check_places(
+    where: str, node_config: _Config, section: Mapping[str, Any], found: Findings
+) -> None:
+    """Disks and whatever else is named with its zone have to be where the machine is."""
+    for path, text in each_string(node_config, where):
+        for key, pattern in _PLACES.items():
+            other, own = re.fullmatch(pattern, text), section.get(key)
+            if other is not None and own and other[1] != own:
+                found.refuse(path, f"is in {other[1]}, but provider.{key} is {own}")
+
+
+_PLACES = {
+    "availability_zone": r"(?:\S*/)?zones/([^/\s]+)/\S+",
+    "region": r"(?:\S*/)?regions/([^/\s]+)/subnetworks/\S+",
+}
 
 
 def _check_azure(config: _Config, found: Findings) -> None:
@@ -230,7 +281,8 @@ PROVIDERS: Mapping[str, Provider] = {
             "location resource_group subscription_id msi_name msi_resource_group subnet_mask "
             "unique_id availability_zone cache_stopped_nodes use_external_head_ip tags"
         ),
-        required=("location", "resource_group"),
+        # Without subscription_id Ray asks a library for it that it does not bring.
+        required=("location", "resource_group", "subscription_id"),
         check=_check_azure,
         stops_by_default=True,
     ),

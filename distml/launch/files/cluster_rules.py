@@ -142,6 +142,7 @@ def _check_commands(config: dict[str, Any], found: Findings) -> None:
         _check_token(where, head, found)
         if "RAY_health_check_period_ms" not in " ".join(head):
             found.warn(where, "no RAY_health_check_*: a node that has gone is noticed late")
+        _check_metrics(where, head, found)
     worker, where = commands_of(config, "worker_start_ray_commands"), "worker_start_ray_commands"
     start = _start_of(worker)
     if start is None:
@@ -156,6 +157,7 @@ def _check_commands(config: dict[str, Any], found: Findings) -> None:
         _check_token(where, worker, found)
         if "RAY_grpc_client_keepalive_time_ms" not in " ".join(worker):
             found.warn(where, "no RAY_grpc_client_keepalive_time_ms: a silent link holds tasks up")
+        _check_metrics(where, worker, found)
     _check_token_file(config, found)
 
 
@@ -178,6 +180,15 @@ def _check_token(where: str, commands: list[str], found: Findings) -> None:
                 "no `export RAY_AUTH_MODE=token;` before `ray start`: "
                 "anybody who reaches a node could run what they like",
             )
+
+
+def _check_metrics(where: str, commands: list[str], found: Findings) -> None:
+    if not re.search(r"\bRAY_enable_metrics_collection=[\"']?(0|false)\b", " ".join(commands)):
+        found.warn(
+            where,
+            "no RAY_enable_metrics_collection=0: metrics, with names of jobs and users, "
+            "are served without a token",
+        )
 
 
 def _check_token_file(config: dict[str, Any], found: Findings) -> None:

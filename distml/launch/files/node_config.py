@@ -16,7 +16,14 @@ from typing import Any
 
 from distml.launch.files.findings import Findings, did_you_mean, items_of, mapping_of
 
-__all__ = ["check_arm", "check_compute", "check_run_instances", "check_schema", "scheduling_of"]
+__all__ = [
+    "check_arm",
+    "check_compute",
+    "check_region",
+    "check_run_instances",
+    "check_schema",
+    "scheduling_of",
+]
 
 # What Ray itself takes out of a node_config before it passes it on.
 _OF_RAY = {
@@ -42,6 +49,14 @@ def check_run_instances(where: str, node_config: dict[str, Any], found: Findings
         return
     plain = {key: node_config[key] for key in node_config if key not in _OF_RAY["aws"]}
     _check_shape(where, plain, "RunInstancesRequest", shapes, found)
+
+
+def check_region(where: str, region: str, found: Findings) -> None:
+    """Look for a region of AWS among those that boto3 knows; its absence is told elsewhere."""
+    known = _aws_regions()
+    if known and region not in known:
+        hint = did_you_mean(region, known) or "; if it is a new one, pip install -U boto3"
+        found.refuse(where, f"{region!r} is not known to this version of boto3{hint}")
 
 
 def check_compute(where: str, node_config: dict[str, Any], found: Findings) -> None:
@@ -191,6 +206,13 @@ def _ec2_shapes() -> Mapping[str, Any] | None:
     if text is None:
         text = _data_file("botocore", "data/ec2/2016-11-15/service-2.json")
     return None if text is None else json.loads(text)["shapes"]
+
+
+@cache
+def _aws_regions() -> frozenset[str]:
+    text = _data_file("botocore", "data/endpoints.json")
+    partitions = [] if text is None else json.loads(text)["partitions"]
+    return frozenset(region for partition in partitions for region in partition["regions"])
 
 
 @cache

@@ -7,9 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from distml.launch.clouds import stopping
 from distml.launch.clouds import warden as module
 from distml.launch.clouds.machines import Machine
-from distml.launch.clouds.warden import Warden, merged, stop_command
+from distml.launch.clouds.stopping import stop_command
+from distml.launch.clouds.warden import Warden, merged
 
 
 class Dashboard:
@@ -83,8 +85,8 @@ def provider(tmp_path, monkeypatch):
     (tmp_path / "ray_bootstrap_config.yaml").write_text(json.dumps(config))
     monkeypatch.setattr(module, "machines", made.machines)
     monkeypatch.setattr(module, "terminate", made.terminate)
-    monkeypatch.setattr(module, "stop_command", lambda cluster: "true")
-    monkeypatch.setattr(module, "_kill_autoscaler", lambda cluster: None)
+    monkeypatch.setattr(stopping, "stop_command", lambda cluster: "true")
+    monkeypatch.setattr(module, "kill_autoscaler", lambda cluster: None)
     monkeypatch.setattr(module, "_SETTLE_S", 0.01)
     return made
 
