@@ -1,7 +1,8 @@
 """A small network on 1,000,000 x 30: rows a second and time to the first step, beside peers.
 
 An MLP of 128 and 64, batches of 1024 rows, one thread a worker. Beside distml in this process and
-on two workers: a bare loop over tensors, torch's own DataLoader, and skorch where it is installed.
+on two workers: a bare loop over tensors, torch's own DataLoader, Ray Data, and skorch and Lightning
+where they are installed (`pip install skorch lightning`).
 The first epoch is left out of the speed. Two bare loops at one time, each with half of every batch
 and nothing to tell the other, show the most that two workers could reach.
 """
@@ -25,7 +26,7 @@ from distml.train import MLP, NeuralClassifier
 EPOCHS = 4
 CONTENDERS = [
     "bare", "bare 2048", "distml", "distml 2048", "2 bare", "2 bare 2048", "2 workers",
-    "2 workers 2048", "loader",
+    "2 workers 2048", "loader", "ray data",
 ]  # fmt: skip
 
 
@@ -105,6 +106,49 @@ def skorch(X: np.ndarray, y: np.ndarray) -> Figures:
     return {"rows_per_s": EPOCHS * len(X) / seconds, "before_s": 0.0}
 
 
+def lightning(X: np.ndarray, y: np.ndarray) -> Figures:
+    """Lightning's trainer over torch's DataLoader, with nothing switched on that can be off."""
+    import lightning
+
+    class Net(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = module()
+
+        def training_step(self, batch: Any, index: int) -> torch.Tensor:
+            return cross_entropy(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.AdamW(self.parameters(), fused=True)
+
+    data = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+    trainer = lightning.Trainer(
+        accelerator="cpu", max_epochs=EPOCHS, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    begun = time.perf_counter()
+    trainer.fit(Net(), torch.utils.data.DataLoader(data, batch_size=1024, shuffle=True))
+    seconds = time.perf_counter() - begun
+    return {"rows_per_s": EPOCHS * len(X) / seconds, "before_s": 0.0}
+
+
+def ray_data(X: np.ndarray, y: np.ndarray) -> Figures:
+    """Batches of Ray Data, shuffled within a buffer of ten, in this process."""
+    import ray
+
+    session.connect(2)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    data = ray.data.from_numpy(np.column_stack([X, y.astype(np.float32)]))
+
+    def batches() -> Any:
+        for batch in data.iter_torch_batches(batch_size=1024, local_shuffle_buffer_size=10_240):
+            yield batch["data"][:, :30], batch["data"][:, 30].long()
+
+    figures = loop(batches, len(X))
+    session.disconnect()
+    return figures
+
+
 def distml(X: np.ndarray, y: np.ndarray, batch_size: int, num_workers: int) -> Figures:
     """The estimator; what is not spent in epochs comes before the first step or after the last."""
     network = NeuralClassifier(
@@ -124,6 +168,9 @@ def distml(X: np.ndarray, y: np.ndarray, batch_size: int, num_workers: int) -> F
     }
 
 
+PEERS = {"skorch": skorch, "lightning": lightning, "ray data": ray_data}
+
+
 def measure(contender: str, arguments: Namespace) -> Figures:
     """Train once."""
     torch.set_num_threads(1)
@@ -131,8 +178,8 @@ def measure(contender: str, arguments: Namespace) -> Figures:
     batch_size = 2048 if contender.endswith("2048") else 1024
     if contender == "loader":
         return loader(X, y)
-    if contender == "skorch":
-        return skorch(X, y)
+    if contender in PEERS:
+        return PEERS[contender](X, y)
     if contender.startswith("2 bare"):
         return two_bare(arguments.rows, batch_size)
     if contender.startswith("bare"):
@@ -142,7 +189,8 @@ def measure(contender: str, arguments: Namespace) -> Figures:
 
 def main() -> None:
     """Print the ratios and write them."""
-    contenders = [*CONTENDERS, *(["skorch"] if importlib.util.find_spec("skorch") else [])]
+    there = [name for name in ("skorch", "lightning") if importlib.util.find_spec(name)]
+    contenders = [*CONTENDERS, *there]
     results, arguments = compare(contenders, measure, options={"rows": 1_000_000})
     speed = {name: median(results, name, "rows_per_s") for name in contenders}
     before = {name: median(results, name, "before_s") for name in contenders}
@@ -156,8 +204,8 @@ def main() -> None:
         "before_over_bare_s": before["distml"] - before["bare"],
         "before_over_bare_two_workers_s": before["2 workers"] - before["bare"],
     }
-    if "skorch" in speed:
-        ratios["one_of_skorch"] = speed["distml"] / speed["skorch"]
+    for name in ("ray data", *there):
+        ratios[f"one_of_{name.replace(' ', '_')}"] = speed["distml"] / speed[name]
     print(f"an MLP of 128 and 64 on {arguments.rows} x 30, one thread a worker")
     cells = [(name, speed[name], speed[name] / speed["bare"], before[name]) for name in contenders]
     print(table(("", "rows/s", "of bare", "seconds beside epochs"), cells))

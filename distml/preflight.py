@@ -1,13 +1,16 @@
-"""Before a run begins on a cluster: can every node reach the storage, and is it the same software?
+"""Of each node of a cluster: can it reach the storage of runs, and is it the same software?
 
 One decision: it is asked where the work will be done, by a task on each node, before the run
 exists. What would spoil results is refused (another Python, other versions between nodes, a storage
-that is not shared); where only the submitter's machine differs, the log says so.
+that is not shared); where only the submitter's machine differs, the log says so. A node that joins
+later is asked the same, and what is wrong with it is told: what runs is not ended for it.
 """
 
 import logging
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from importlib import metadata
 from typing import Any
 
@@ -18,11 +21,13 @@ from distml.runs.provenance import host_facts, library_versions
 from distml.runs.storage import open_storage, shown
 from distml.runs.submissions import Submission, load_submission
 
-__all__ = ["check_nodes", "differences", "node_facts"]
+__all__ = ["Latecomers", "check_nodes", "differences", "node_facts"]
 
 _LOG = logging.getLogger(__name__)
 _TIMEOUT_S = 60.0
 _PACKAGES = "packages installed"
+_asked_ids: set[str] = set()
+"""Nodes that this process has asked; Ray gives no id twice."""
 
 
 def check_nodes(storage: str, run_id: str) -> Submission:
@@ -45,7 +50,7 @@ def check_nodes(storage: str, run_id: str) -> Submission:
     for node in facts:
         if node["problem"] is not None:
             raise UserError(node["problem"])
-    own: dict[str, Any] = {"node": "the driver's", "versions": _versions()}
+    own = _own()
     refused = list(differences(own, facts))
     if refused:
         raise UserError(f"the nodes differ: {'; '.join(refused)}; give them the same environment")
@@ -109,38 +114,112 @@ def node_facts(storage: str, run_id: str) -> dict[str, Any]:
     return {"node": name, "versions": _versions(), "problem": problem}
 
 
-def _asked(storage: str, run_id: str) -> list[dict[str, Any]]:
-    session.connect()
+class Latecomers:
+    """Nodes that join while a run goes on: each is asked once, and not waited for.
+
+    Args:
+        storage: URI of the storage of runs.
+        run_id: The run, whose submission is noted there.
+    """
+
+    def __init__(self, storage: str, run_id: str) -> None:
+        self._storage, self._run_id = storage, run_id
+        self._waiting: dict[Any, tuple[Mapping[str, Any], float]] = {}
+
+    def look(self, nodes: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Ask the nodes that are new, and hear those that were asked before.
+
+        Args:
+            nodes: As `ray.nodes()` lists them.
+
+        Returns:
+            A line for each thing that is wrong with one.
+        """
+        alive = {node["NodeID"]: node for node in nodes if node["Alive"]}
+        for node_id in alive.keys() - _asked_ids:
+            reference = _ask(alive[node_id], self._storage, self._run_id)
+            self._waiting[reference] = alive[node_id], time.monotonic()
+        # One that has gone again has nothing to say, whatever became of its task.
+        waiting = {key: told for key, told in self._waiting.items() if told[0]["NodeID"] in alive}
+        self._waiting = waiting
+        return [words for reference in list(waiting) for words in self._heard(reference)]
+
+    def _heard(self, reference: Any) -> Iterator[str]:
+        import ray
+
+        node, since = self._waiting[reference]
+        name = node["NodeManagerHostname"]
+        done, _ = ray.wait([reference], timeout=0)
+        if not done and time.monotonic() - since < _TIMEOUT_S:
+            return
+        del self._waiting[reference]
+        if not done:
+            yield _silent(name, self._storage)
+            return
+        try:
+            facts = ray.get(reference)
+        except (ray.exceptions.NodeDiedError, ray.exceptions.TaskUnschedulableError):
+            return
+        except ray.exceptions.RayError as error:
+            yield f"node {name} could not be asked: {_one_line(error)}"
+            return
+        if facts["problem"] is not None:
+            yield facts["problem"]
+        yield from differences(self._own, [facts])
+
+    @cached_property
+    def _own(self) -> dict[str, Any]:
+        return _own()
+
+
+def _own() -> dict[str, Any]:
+    return {"node": "the driver's", "versions": _versions()}
+
+
+def _ask(node: Mapping[str, Any], storage: str, run_id: str) -> Any:
+    """A task that runs on this node, whatever else runs there."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ask: Any = ray.remote(node_facts)
-    asked = {}
+    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    _asked_ids.add(node["NodeID"])
+    options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": there}
+    return ask.options(**options).remote(storage, run_id)
+
+
+def _asked(storage: str, run_id: str) -> list[dict[str, Any]]:
+    session.connect()
+    import ray
+
     nodes: Any = ray.nodes
-    for node in nodes():
-        if node["Alive"]:
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": there}
-            asked[ask.options(**options).remote(storage, run_id)] = node["NodeManagerHostname"]
+    alive = [node for node in nodes() if node["Alive"]]
+    asked = {_ask(node, storage, run_id): node["NodeManagerHostname"] for node in alive}
     done, late = ray.wait(list(asked), num_returns=len(asked), timeout=_TIMEOUT_S)
     if late:
         names = ", ".join(asked[reference] for reference in late)
-        raise UserError(
-            f"no answer within {_TIMEOUT_S:.0f} s from {names}: its disk may be full, or the "
-            f"storage {shown(storage)} be out of its reach"
-        )
+        raise UserError(_silent(names, storage))
     try:
         return [ray.get(reference) for reference in done]
     except ray.exceptions.RayError as error:
-        raise StorageError(
-            f"a node could not be asked: {' '.join(str(error).split())[:300]}"
-        ) from error
+        raise StorageError(f"a node could not be asked: {_one_line(error)}") from error
 
 
 def _versions() -> dict[str, str]:
     """Versions that matter, and one figure for all packages installed."""
     installed = sorted({(d.name or "", d.version) for d in metadata.distributions()})
     return {**library_versions(), _PACKAGES: digest([repr(installed)])[:12]}
+
+
+def _silent(names: str, storage: str) -> str:
+    return (
+        f"no answer within {_TIMEOUT_S:.0f} s from {names}: its disk may be full, or the "
+        f"storage {shown(storage)} be out of its reach"
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _minor(version: str) -> str:

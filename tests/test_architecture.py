@@ -38,7 +38,7 @@ LAYERS: dict[str, set[str]] = {
     "predict": {"data", "errors", "job", "runs", "spread"},
     "searchline": {"errors"},
     "preflight": {"errors", "runs", "session"},
-    "nodewatch": {"errors", "job", "runs"},
+    "nodewatch": {"errors", "job", "preflight", "runs"},
     "workerlog": {"runs"},
     "start": {"errors", "job", "jobfile", "machine", "rehearsal", "runs", "searchline"},
     "foresight": {"errors", "job", "machine", "rehearsal", "runs", "spread", "start"},

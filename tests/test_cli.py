@@ -33,7 +33,7 @@ SURFACE = {
     "plan": {"--storage", "--json", "--help", "--on", "--deadline", "--budget"}
     | {"--measure", "--no-measure"}
     | SEARCH,
-    "verify": {"--on", "--storage", "--help"},
+    "verify": {"--on", "--storage", "--help", "--max-hours", "--max-cost", "--down", "--no-down"},
     "report": {"RUN [RUN]", "--out", "--open", "--storage", "--help"},
     "compare": {"A", "B", "--json", "--storage", "--help"},
     "reproduce": {"RUN", "--on", "--storage", "--help"},

@@ -1,11 +1,13 @@
 import json
+import time
 from importlib import metadata
 
 import pytest
+from ray.exceptions import NodeDiedError, WorkerCrashedError
 
 from distml import preflight
 from distml.errors import StorageError, UserError
-from distml.preflight import check_nodes, differences, node_facts
+from distml.preflight import Latecomers, check_nodes, differences, node_facts
 from distml.runs.provenance import library_versions
 from distml.runs.storage import open_storage
 from distml.runs.submissions import Submission, load_submission, save_submission
@@ -97,6 +99,113 @@ def test_a_laptop_with_other_libraries_is_named_in_the_log(tmp_path, monkeypatch
 def test_a_driver_that_does_not_find_its_note_has_another_storage(tmp_path):
     with pytest.raises(UserError, match="is not the one the job was submitted with"):
         check_nodes(str(tmp_path), "one")
+
+
+@pytest.fixture
+def late(tmp_path, monkeypatch):
+    """Latecomers of whom none was asked before."""
+    submitted(str(tmp_path))
+    monkeypatch.setattr(preflight, "_asked_ids", set())
+    return Latecomers(str(tmp_path), "one")
+
+
+NODE = {"NodeID": "ab", "Alive": True, "NodeManagerHostname": "n1"}
+
+
+class Answers:
+    """What a node's task comes to, in the place of Ray."""
+
+    def __init__(self, monkeypatch, answer):
+        self.answer, self.num_asked = answer, 0
+        monkeypatch.setattr(preflight, "_ask", self.ask)
+        monkeypatch.setattr("ray.wait", lambda references, timeout: self.waited(references))
+        monkeypatch.setattr("ray.get", lambda reference: self.got())
+
+    def ask(self, node, storage, run_id):
+        preflight._asked_ids.add(node["NodeID"])
+        self.num_asked += 1
+        return "reference"
+
+    def waited(self, references):
+        return ([], references) if self.answer is None else (references, [])
+
+    def got(self):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"problem": None, "versions": {"torch": "0.1"}}, "torch 0.1 on n1, "),
+        ({"problem": "node n1 does not reach it", "versions": {}}, "node n1 does not reach it"),
+        (WorkerCrashedError(), "node n1 could not be asked: The worker died"),
+        (NodeDiedError("gone"), None),
+        ({"problem": None, "versions": {"extra": "1"}}, None),
+    ],
+    ids=["versions", "storage", "crash", "gone", "alike"],
+)
+def test_what_is_wrong_with_a_node_that_joins_late_is_said_once(late, monkeypatch, answer, said):
+    if isinstance(answer, dict):
+        answer = {"node": "n1", **answer}
+    answers = Answers(monkeypatch, answer)
+
+    words = [*late.look([NODE]), *late.look([NODE]), *late.look([])]
+
+    assert len(words) == (said is not None)
+    assert said is None or words[0].startswith(said)
+    assert answers.num_asked == 1
+
+
+def test_a_node_that_does_not_answer_is_named_when_it_had_its_time(late, monkeypatch):
+    Answers(monkeypatch, None)
+    assert late.look([NODE]) == []
+
+    monkeypatch.setattr(preflight, "_TIMEOUT_S", 0.0)
+
+    assert [words.partition(":")[0] for words in late.look([NODE])] == [
+        "no answer within 0 s from n1"
+    ]
+    assert late.look([NODE]) == []
+
+
+def test_a_node_that_has_gone_again_is_not_spoken_of(late, monkeypatch):
+    answers = Answers(monkeypatch, None)
+    assert late.look([NODE]) == []
+    answers.answer = {"node": "n1", "problem": "node n1 does not reach it", "versions": {}}
+
+    assert late.look([{**NODE, "Alive": False}]) == []
+
+
+@pytest.mark.ray
+def test_a_late_node_of_a_real_ray_is_asked_and_not_waited_for(late, monkeypatch):
+    import ray
+
+    monkeypatch.setattr(preflight, "_versions", lambda: {"ray": "2.59.0"})
+    nodes, words = ray.nodes(), []
+    began = time.monotonic()
+    assert late.look(nodes) == []
+    assert time.monotonic() - began < 2
+
+    while not words:
+        assert time.monotonic() - began < 60
+        words = late.look(nodes)
+        time.sleep(0.05)
+
+    [told] = words
+    host = nodes[0]["NodeManagerHostname"]
+    assert told == f"ray {metadata.version('ray')} on {host}, 2.59.0 on the driver's"
+
+
+@pytest.mark.ray
+def test_nodes_that_were_asked_before_the_start_are_no_latecomers(late, tmp_path):
+    import ray
+
+    check_nodes(str(tmp_path), "one")
+
+    late.look(ray.nodes())
+    assert not late._waiting
 
 
 @pytest.mark.ray

@@ -23,7 +23,7 @@ from distml.runs.strict_json import dumps
 from distml.terminal import block, duration, table
 from distml.verbs.follow import width
 from distml.verbs.options import search_arguments, search_options, storage_option
-from distml.verbs.plan_place import check_limits, expectation_of, place_plan
+from distml.verbs.plan_place import check_limits, driver_place, expectation_of, place_plan
 from distml.verbs.plan_text import LEAST_CPU_SHARE, place_text
 
 __all__ = ["command", "plan_text"]
@@ -82,7 +82,8 @@ def command(
         # Only here: it names plans by their content, and loads numpy for that.
         from distml.runs.plans import save_expectation
 
-        save_expectation(RunStore(storage).storage, plan["key"], on, expectation_of(place))
+        there, expectation = driver_place(on), expectation_of(place)
+        save_expectation(RunStore(storage).storage, plan["key"], there, expectation)
     click.echo(dumps({**plan, "place": place}) if as_json else place_text(plan, place, width()))
     return 0
 

@@ -4,6 +4,7 @@ One decision: it is JSON, `place` of the plan, and all that people are shown is 
 what they read and what scripts read cannot differ.
 """
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from distml.launch.fitting.shapes import offers
 from distml.launch.fitting.starts import Starts, starts_of
 from distml.launch.fitting.work import Span, UnitKind, Work
 
-__all__ = ["check_limits", "expectation_of", "place_plan", "seconds_of"]
+__all__ = ["check_limits", "driver_place", "expectation_of", "place_plan", "seconds_of"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MOST_ROWS = 8
@@ -122,6 +123,30 @@ def expectation_of(place: Mapping[str, Any]) -> dict[str, Any]:
         "machines": run["machines"],
         "peak_bytes": place["driver_bytes"],
     }
+
+
+def driver_place(place: str) -> str:
+    """A place as the driver of a run there will name it, whole, to find what was expected.
+
+    Args:
+        place: As `--on` names it.
+
+    Raises:
+        UserError: no cluster of that name was started from here.
+    """
+    # Only here: none of it is needed for a plan of this machine.
+    kind, _, target = place.partition(":")
+    if kind == "cloud":
+        from distml.launch.clouds.cloud_cluster import path_of
+
+        return f"cloud:{path_of(target)}"
+    if kind == "kubernetes":
+        from distml.launch.kube.kubeconfig import find_context
+
+        # Without a kubeconfig there can be a plan, though no run.
+        with contextlib.suppress(UserError):
+            return f"kubernetes:{find_context(target or None)}"
+    return place
 
 
 def _chosen(

@@ -7,20 +7,21 @@ value. So a difference can be looked into with `distml show`, `logs` and `compar
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from distml import jobfile
 from distml.errors import UserError
-from distml.launch.launcher import Launcher, LaunchRequest, launcher
+from distml.launch.launcher import Launcher, LaunchLimits, LaunchRequest, launcher
 from distml.runs.record import RunRecord, RunStatus, new_run_id
 from distml.runs.sameness import Evidence, Sameness, sameness
 from distml.runs.store import RunStore
 from distml.terminal import duration, table
 from distml.verbs.finished import evaluation, golden_predictions
 from distml.verbs.follow import INTERRUPTED, see_through, width
-from distml.verbs.options import storage_option
+from distml.verbs.options import limit_options, storage_option
 from distml.verbs.toy import toy_arguments
 
 if TYPE_CHECKING:
@@ -44,18 +45,27 @@ __all__ = ["command"]
     help="Where to run it, once for each place; debug and local otherwise.",
 )
 @storage_option
-def command(line: tuple[str, ...], places: tuple[str, ...], storage: str) -> int:
+@limit_options
+def command(line: tuple[str, ...], places: tuple[str, ...], storage: str, **limits: Any) -> int:
     """Run a job at toy size in several places, and say whether it comes to the same.
 
-    Parameters of it that say size (rows, epochs, trials, rounds) are small unless given. Exit code
-    0 if units, values and versions are the same, 1 if any differs or a run fails.
+    Parameters of it that say size (rows, epochs, trials, rounds) are small unless given. Limits are
+    those of each run elsewhere. Exit code 0 if units, values and versions are the same, 1 if any
+    differs or a run fails.
     """
     if not line or line[0].startswith("-"):
         raise UserError("which job? say distml verify JOBFILE, such as distml verify jobs/x.py")
     if len(places) < 2:
         raise UserError(f"one place has nothing to agree with: add to --on {places[0]} another")
     toy = toy_arguments(jobfile.load(line[0]), line[1:])
-    requests = _requests(line[0], (*line[1:], *toy), places, storage)
+    base = LaunchRequest(
+        storage=storage,
+        run_id=new_run_id(line[0]),
+        job_file=line[0],
+        options=("--fresh",),
+        arguments=(*line[1:], *toy),
+    )
+    requests = _requests(base, places, LaunchLimits(**limits))
     click.echo(shlex.join(("verify", line[0], *line[1:], *toy)), err=True)
     code = _run_all(requests)
     if code in (2, INTERRUPTED):
@@ -65,21 +75,20 @@ def command(line: tuple[str, ...], places: tuple[str, ...], storage: str) -> int
 
 
 def _requests(
-    job_file: str, arguments: Sequence[str], places: Sequence[str], storage: str
+    base: LaunchRequest, places: Sequence[str], limits: LaunchLimits
 ) -> list[tuple[str, Launcher, LaunchRequest]]:
     """All that will be asked for; a place that cannot is refused before any has begun."""
-    name, asked = new_run_id(job_file), []
+    asked = []
     for number, place in enumerate(places, start=1):
-        request = LaunchRequest(
-            storage=storage,
-            run_id=f"{name}-{number}-{place.partition(':')[0]}",
-            job_file=job_file,
-            options=("--fresh",),
-            arguments=tuple(arguments),
-        )
-        there = launcher(place)
-        there.plan(request)
+        run_id = f"{base.run_id}-{number}-{place.partition(':')[0]}"
+        there, request = launcher(place), replace(base, run_id=run_id)
+        # Where nothing travels it is this machine, which takes no limits.
+        if there.plan(request).shipment is not None and limits != LaunchLimits():
+            request = replace(request, limits=limits)
+            there.plan(request)
         asked.append((place, there, request))
+    if all(request.limits != limits for _, _, request in asked):
+        raise UserError("--max-hours, --max-cost and --down are for runs elsewhere (--on)")
     return asked
 
 

@@ -178,7 +178,8 @@ def test_it_is_measured_once_and_known_afterwards(cluster_job, capfd):
     assert told["used"]["what"] == "plan"
     assert told["place"]["chosen"]["machines"] == {"head": 1}
     assert RunStore("runs").list() == []
-    kept = load_expectation(RunStore("runs").storage, told["key"], place)
+    whole = f"cloud:{cluster_job}/cluster/aws.yaml"
+    kept = load_expectation(RunStore("runs").storage, told["key"], whole)
     assert kept["seconds"] == told["place"]["run"]["seconds"]
     assert kept["cost"]["value"] > 0
 

@@ -6,7 +6,9 @@ import pytest
 
 from distml.cli import main
 from distml.jobfile import load
+from distml.launch.launcher import LaunchLimits
 from distml.runs.store import RunStore
+from distml.verbs import verify
 from distml.verbs.toy import toy_arguments
 
 STACK = """
@@ -106,8 +108,10 @@ def test_a_place_that_fails_is_a_difference(stack, capfd):
         (["stack.py", "--on", "debug", "--on", "locl"], "did you mean local?"),
         (["stack.py", "--row", "5"], "did you mean --rows?"),
         (["none.py"], "no such job file: none.py"),
+        (["stack.py", "--max-hours", "1"], "--max-cost and --down are for runs elsewhere"),
+        (["stack.py", "--max-hours", "0"], "--max-hours"),
     ],
-    ids=["nothing", "one place", "no place", "no parameter", "no job"],
+    ids=["nothing", "one place", "no place", "no parameter", "no job", "no limits here", "none"],
 )
 def test_a_mistake_is_one_line_and_leaves_no_run(stack, capfd, arguments, message):
     assert main(["verify", *arguments]) == 2
@@ -116,6 +120,33 @@ def test_a_mistake_is_one_line_and_leaves_no_run(stack, capfd, arguments, messag
     assert message in errors
     assert errors.count("\n") == 1
     assert RunStore("runs").list() == []
+
+
+class Place:
+    """A launcher that remembers what it is asked to plan."""
+
+    def __init__(self, shipment):
+        self.shipment, self.asked = shipment, []
+
+    def plan(self, request):
+        self.asked.append(request)
+        return self
+
+
+def test_limits_are_those_of_each_run_elsewhere(stack, monkeypatch):
+    places = {"local": Place(None), "cloud:x.yaml": Place("a tree"), "cluster:h": Place("a tree")}
+    began = []
+    monkeypatch.setattr(verify, "launcher", places.get)
+    monkeypatch.setattr(verify, "see_through", lambda place, request, **_: began.append(request))
+
+    on = [word for name in places for word in ("--on", name)]
+    main(["verify", "stack.py", *on, "--max-hours", "2", "--max-cost", "3"])
+
+    limits = LaunchLimits(max_hours=2, max_cost=3)
+    assert [request.limits for request in began] == [LaunchLimits(), limits, limits]
+    # What a place refuses, it refuses before any run has begun.
+    assert [place.asked[-1].limits for place in places.values()] == [LaunchLimits(), limits, limits]
+    assert len({request.run_id for request in began}) == 3
 
 
 @pytest.mark.parametrize(

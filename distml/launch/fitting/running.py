@@ -50,7 +50,8 @@ def shape_of_nodes(address: str, nodes: Iterable[Mapping[str, Any]]) -> ClusterS
     memory = {kind: min(_memory(node) for node in alive if _kind(node) == kind) for kind in kinds}
     types, names = [], Counter[str]()
     for kind, count in sorted(kinds.items(), key=lambda pair: not pair[0].is_head):
-        name = kind.group or ("head" if kind.is_head else "node")
+        # As the run will name it: KubeRay's head has a group of its own.
+        name = "head" if kind.is_head and kind.group in ("", "headgroup") else kind.group or "node"
         names[name] += 1
         types.append(
             NodeType(
