@@ -8,6 +8,7 @@ and refused unless the caller trusts it, however he checks.
 
 import base64
 import functools
+import os
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -121,6 +122,9 @@ def load(
     contents = read_files(storage, manifest["files"], complain)
     # Before anything is built of them: what another version makes of a part may fail oddly.
     _check_versions(name, manifest, complain)
+    if "keras" in manifest.get("requires", {}):
+        # It asks when it is imported, which a part does, and would take TensorFlow.
+        os.environ.setdefault("KERAS_BACKEND", "torch")
     model = _read_model(name, manifest, contents, trust=trust)
     difference = what_differs(model, contents[_GOLDEN]) if _GOLDEN in contents else None
     if difference is not None:

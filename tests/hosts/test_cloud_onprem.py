@@ -12,6 +12,7 @@ import pytest
 from tests.hosts.cloud_user import CloudUser
 from tests.hosts.namespaces import until
 from tests.hosts.onprem import TOKEN, filled_in
+from tests.hosts.world import SECRET
 
 pytestmark = [pytest.mark.hosts, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -77,6 +78,41 @@ def test_stack_is_fitted_over_all_hosts_and_the_cluster_stays_if_it_shall(user, 
     assert status.code == 0, status
     assert "1 head, 2 local.cluster.node" in status.out
     assert "ends at: 60 minutes without a job" in status.out
+
+
+def test_neither_the_storages_secret_nor_the_token_is_kept_anywhere(
+    user, hosts, world, undisturbed
+):
+    token = (user.client.folder / "root/.ray/auth_token").read_text().strip()
+    storage = world.storage.bucket_uri("undisturbed")
+    stored = user.client.run(["python", "-c", _FIND, storage, SECRET, token]).stdout
+    folders = [user.client.folder / "root/.local/state/distml"]
+    folders += [host.folder / "root/.distml" for host in hosts.values()]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    kept = [path for path in files if any(s in path.read_bytes() for s in _bytes(SECRET, token))]
+
+    looked, *found = json.loads(stored)
+    assert looked > 5
+    assert len(files) > 5
+    assert (found, kept) == ([], [])
+
+
+def _bytes(*texts):
+    return [text.encode() for text in texts]
+
+
+_FIND = """
+import json, sys
+from pyarrow.fs import FileSelector, FileSystem, FileType
+uri, *secrets = sys.argv[1:]
+storage, path = FileSystem.from_uri(uri)
+files = storage.get_file_info(FileSelector(path, recursive=True))
+files = [file.path for file in files if file.type == FileType.File]
+def holds(path):
+    content = storage.open_input_file(path).readall()
+    return any(secret.encode() in content for secret in secrets)
+print(json.dumps([len(files), *filter(holds, files)]))
+"""
 
 
 def test_network_trains_on_two_hosts(user, hosts, world):

@@ -38,6 +38,9 @@ KEY = f"{HOME}/.ssh/id_ed25519"
 SSH = ("-i", KEY, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-q")
 """What a plain `ssh` on the client needs beside the address."""
 
+SECRET = "c4n4ry-key-0f-all-n0des"
+"""The secret of the storage, on every host: where it is found, it got lost."""
+
 _PORT = 9000
 _ENVIRONMENT = {
     "PATH": f"{PREFIX}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -45,7 +48,7 @@ _ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_SECRET_ACCESS_KEY": SECRET,
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }

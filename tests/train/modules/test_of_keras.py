@@ -1,14 +1,18 @@
 import importlib
+import os
 import pickle
 import random
+import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 
+import distml
 from distml.errors import UserError
 from distml.train import NeuralClassifier
 from distml.train.modules.given import as_builder
@@ -147,3 +151,34 @@ class OfAnotherBackend:
 def test_another_backend_is_refused(shape_of):
     with pytest.raises(UserError, match="of another backend; set KERAS_BACKEND=torch before"):
         as_module(OfAnotherBackend(), shape_of("numbers"))
+
+
+OWN_NET = """
+def net(num_outputs):
+    from keras import Sequential, layers
+
+    return Sequential([layers.Dense(8, activation="relu"), layers.Dense(num_outputs)])
+"""
+
+
+def test_its_bundle_is_loaded_where_nobody_has_chosen_a_backend(tmp_path, monkeypatch):
+    (tmp_path / "own_net.py").write_text(OWN_NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    X, y = load_iris(return_X_y=True)
+    table = pa.table({"kind": y, **{f"x{i}": X[:, i] for i in range(4)}})
+    data = distml.write_shards(table, tmp_path / "data", num_shards=2, key="iris")
+    estimator = NeuralClassifier(importlib.import_module("own_net").net, **FEW)
+    split = distml.Split({"test": distml.ByHash(0.3, key=["x0", "x1", "x2", "x3"])}, seed=0)
+    task = distml.Fit(data=data, label="kind", estimator=estimator, split=split)
+    done = distml.run(distml.Job(task=task), storage=tmp_path / "runs")
+
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    environment["PYTHONPATH"] = f"{tmp_path}:{environment.get('PYTHONPATH', '')}"
+    # Its golden rows are predicted again.
+    load = "import distml, sys; distml.load(sys.argv[1], trust=True)"
+    bundle = str(tmp_path / "runs" / done.record.run_id / "bundle")
+    told = subprocess.run(
+        [sys.executable, "-c", load, bundle], env=environment, capture_output=True
+    )
+
+    assert told.returncode == 0, told.stderr.decode()[-2000:]
