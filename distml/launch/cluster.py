@@ -160,8 +160,11 @@ class ClusterHandle(JobHandle):
         return self._api.info(self._id())
 
     def _code_of_record(self) -> int | None:
-        status = self.status()
-        return EXIT_CODES.get(status, 1) if status.is_final else None
+        record = self.record()
+        # Of a driver that has gone without a word there is more to say than an exit code.
+        if record is None or not record.status.is_final or record.is_written_off:
+            return None
+        return EXIT_CODES.get(record.status, 1)
 
     def _ended(self, info: dict[str, Any]) -> int:
         lines = self._api.output(self._id()).splitlines()

@@ -106,6 +106,11 @@ class RunRecord:
     """One per start, the first first."""
 
     @property
+    def is_written_off(self) -> bool:
+        """Whether its driver has gone without a word: it may be started again, where it was."""
+        return self.status is RunStatus.FAILED and self.reason == DRIVER_DIED
+
+    @property
     def job_name(self) -> str:
         """The job file's name without folder and suffix."""
         return PurePath(self.job_file).stem

@@ -18,7 +18,6 @@ from distml.runs.display import open_display
 from distml.runs.paths import RunPaths
 from distml.runs.record import RunStatus
 from distml.runs.storage import shown
-from distml.runs.store import DRIVER_DIED
 from distml.terminal import outcome_text
 
 __all__ = ["INTERRUPTED", "fail", "see_through", "watch", "width"]
@@ -150,7 +149,7 @@ def _say_outcome(
         return code
     record, paths = handle.store.load(handle.run_id), handle.store.paths(handle.run_id)
     # One that ended by itself without writing that down has said why.
-    if code > 128 and record.status is RunStatus.FAILED and record.reason == DRIVER_DIED:
+    if code > 128 and record.is_written_off:
         return fail(f"run {record.run_id}: its driver died; see {shown(paths.log)}", code or 1)
     if record.status is RunStatus.STOPPED or (record.status is not RunStatus.FAILED and say_result):
         report = handle.store.storage.stat(RunPaths(record.run_id).report)

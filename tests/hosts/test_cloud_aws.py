@@ -5,6 +5,7 @@ Nothing may be left in the end: no instance that runs or is stopped, and no disk
 
 import pytest
 
+from tests.hosts.cloud_user import assert_same_model
 from tests.hosts.fleet import Fleet, aws_user
 from tests.hosts.namespaces import until
 
@@ -98,8 +99,7 @@ def test_spot_machine_that_is_taken_away_does_not_change_the_model(
     assert told.code == 0, told
     left = user.left(storage, name)
     assert left["attempts"] == 1
-    assert left["metrics"] == undisturbed["metrics"]
-    assert left["golden"] == undisturbed["golden"]
+    assert_same_model(left, undisturbed)
 
 
 def test_network_is_saved_at_the_notice_and_trained_on_elsewhere(user, fleet, world, undisturbed):
@@ -166,8 +166,7 @@ def test_head_that_is_lost_leaves_no_workers_and_the_run_goes_on_elsewhere(
     assert told.code == 0, told
     left = user.left(storage, "headless")
     assert left["attempts"] == 2
-    assert left["metrics"] == undisturbed["metrics"]
-    assert left["golden"] == undisturbed["golden"]
+    assert_same_model(left, undisturbed)
     assert paid_for(fleet) == ([], [])
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.hosts.cloud_user import CloudUser
+from tests.hosts.cloud_user import CloudUser, assert_same_model
 from tests.hosts.namespaces import until
 from tests.hosts.onprem import TOKEN, filled_in
 from tests.hosts.world import SECRET
@@ -138,8 +138,7 @@ def test_host_that_dies_does_not_change_the_model(user, hosts, world, undisturbe
     assert told.code == 0, told
     left = user.left(storage, "death")
     assert left["attempts"] == 1
-    assert left["metrics"] == undisturbed["metrics"]
-    assert left["golden"] == undisturbed["golden"]
+    assert_same_model(left, undisturbed)
     # Down with the run, though one worker could not be told.
     assert left_behind(hosts) == nothing(hosts)
 
@@ -158,14 +157,14 @@ def test_link_that_goes_silent_and_returns_does_not_change_the_model(
 
     assert told.code == 0, told
     left = user.left(storage, "silence")
-    assert left["metrics"] == undisturbed["metrics"]
-    assert left["golden"] == undisturbed["golden"]
+    assert_same_model(left, undisturbed)
     # Started for this run, so it went with it: no process is left anywhere.
     assert left_behind(hosts) == nothing(hosts)
     known = user.distml("cluster list")
     assert known.out == "no cluster was started from here\n"
 
 
+@pytest.mark.long
 def test_client_that_is_killed_leaves_a_cluster_that_ends_at_its_hours(user, hosts, world):
     storage = world.storage.bucket_uri("hours")
     child = user.begin(

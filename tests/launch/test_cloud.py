@@ -16,6 +16,7 @@ from distml.launch.clouds.known import KnownCluster, remember
 from distml.launch.clouds.machines import Machine
 from distml.launch.clouds.standing import Seen, table
 from distml.launch.launcher import LaunchLimits, LaunchRequest
+from distml.runs.record import DRIVER_DIED, RunRecord, RunStatus
 
 CLUSTERS = Path(__file__).parents[2] / "cluster"
 
@@ -233,6 +234,9 @@ def test_cluster_on_which_nothing_goes_on_is_taken_down(
     monkeypatch.setattr(cloud, "take_down", lambda which, why, say: ended.append(which.name))
     monkeypatch.setattr(cluster, "_PENDING_LIMIT_S", 0.1)
     monkeypatch.setattr(CloudHandle, "_gone_limit_s", 0.1)
+    # All that its record tells is that nobody writes it any more.
+    record = RunRecord(run_id="r1", job_file="job.py", status=RunStatus.FAILED, reason=DRIVER_DIED)
+    monkeypatch.setattr(CloudHandle, "record", lambda handle: record)
     handle = CloudHandle(str(tmp_path / "runs"), "r1", "x.yaml", Jobs(status), down=True)
 
     with pytest.raises(LaunchError, match=said):

@@ -121,7 +121,7 @@ class KuberayHandle(JobHandle):
     def _lost(self, problem: str) -> int | None:
         """What to make of a job that cannot be seen: its record tells how it ended, if it has."""
         record = self.record()
-        if record is not None and record.status.is_final:
+        if record is not None and record.status.is_final and not record.is_written_off:
             return EXIT_CODES.get(record.status, 1)
         if self._is_deleted and self._seen is None:
             return 130
