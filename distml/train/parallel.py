@@ -32,6 +32,9 @@ __all__ = [
 Precision = Literal["fp32", "bf16", "fp16"]
 Strategy = Literal["ddp", "fsdp"]
 
+_KEPT: list[Any] = []
+"""Process groups of replicas, until this process ends: DDP, were it the last to let go of one,
+waits for its threads while it holds Python's lock, for which they wait to let go of their work."""
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -108,6 +111,7 @@ class Parallel:
         )
         if self.exchange is not None:
             replica.register_comm_hook(self.exchange, mean_gradients)
+        _KEPT.append(dist.group.WORLD)
         return replica
 
     def _sharded(self, model: nn.Module) -> nn.Module:

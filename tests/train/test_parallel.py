@@ -1,4 +1,6 @@
 import contextlib
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -134,6 +136,27 @@ def test_gradients_of_micro_batches_add_up_unsynchronised(tmp_path, strategy):
         for own, other in zip(model.parameters(), plain.parameters(), strict=True):
             grad = own.grad.full_tensor() if strategy == "fsdp" else own.grad
             assert torch.allclose(grad, other.grad, atol=1e-5)
+
+
+OUTLIVES = """
+import sys, torch
+from torch import distributed as dist, nn
+from distml.train.parallel import Parallel
+def train(number):
+    dist.init_process_group("gloo", f"file://{sys.argv[1]}/{number}", rank=0, world_size=1)
+    model = Parallel(device=torch.device("cpu"), world_size=2).wrap(nn.Linear(3, 1))
+    model(torch.ones(4, 3)).sum().backward()
+    dist.destroy_process_group()
+for number in range(1000):
+    train(number)
+"""
+
+
+def test_a_replica_that_outlives_its_process_group_waits_for_nobody(tmp_path):
+    # In a process of its own: what waits there hears no signal but one that ends it.
+    done = subprocess.run([sys.executable, "-c", OUTLIVES, str(tmp_path)], timeout=120)
+
+    assert done.returncode == 0
 
 
 def test_frozen_networks_need_no_wrapper(tmp_path):
