@@ -25,6 +25,7 @@ __all__ = ["Latecomers", "check_nodes", "differences", "node_facts"]
 
 _LOG = logging.getLogger(__name__)
 _TIMEOUT_S = 60.0
+_AGAIN_S = 0.5
 _PACKAGES = "packages installed"
 _asked_ids: set[str] = set()
 """Nodes that this process has asked; Ray gives no id twice."""
@@ -189,20 +190,56 @@ def _ask(node: Mapping[str, Any], storage: str, run_id: str) -> Any:
 
 
 def _asked(storage: str, run_id: str) -> list[dict[str, Any]]:
+    """What each node says; one that goes away meanwhile, as spot machines do, is none.
+
+    Ray believes in a machine that has gone for some seconds more, so what fails is tried again.
+    """
     session.connect()
     import ray
 
+    asked, end = _alive(), time.monotonic() + _TIMEOUT_S
+    waiting = {_ask(node, storage, run_id): node_id for node_id, node in asked.items()}
+    facts, errors = dict[str, dict[str, Any]](), dict[str, Exception]()
+    while asked.keys() - facts.keys():
+        done, _ = ray.wait(list(waiting), timeout=_AGAIN_S) if waiting else ([], [])
+        for reference in done:
+            node_id = waiting.pop(reference)
+            try:
+                facts[node_id] = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                errors[node_id] = error
+        if done and not errors:
+            continue
+        if time.monotonic() > end:
+            raise _unheard(
+                {
+                    asked[i]["NodeManagerHostname"]: errors.get(i)
+                    for i in asked.keys() - facts.keys()
+                },
+                storage,
+            )
+        gone = asked.keys() - _alive().keys()
+        asked = {node_id: node for node_id, node in asked.items() if node_id not in gone}
+        waiting = {key: node_id for key, node_id in waiting.items() if node_id not in gone}
+        for node_id in errors.keys() & asked.keys() - set(waiting.values()) - facts.keys():
+            time.sleep(_AGAIN_S)
+            waiting[_ask(asked[node_id], storage, run_id)] = node_id
+    return [facts[node_id] for node_id in asked]
+
+
+def _alive() -> dict[str, Mapping[str, Any]]:
+    import ray
+
     nodes: Any = ray.nodes
-    alive = [node for node in nodes() if node["Alive"]]
-    asked = {_ask(node, storage, run_id): node["NodeManagerHostname"] for node in alive}
-    done, late = ray.wait(list(asked), num_returns=len(asked), timeout=_TIMEOUT_S)
-    if late:
-        names = ", ".join(asked[reference] for reference in late)
-        raise UserError(_silent(names, storage))
-    try:
-        return [ray.get(reference) for reference in done]
-    except ray.exceptions.RayError as error:
-        raise StorageError(f"a node could not be asked: {_one_line(error)}") from error
+    return {node["NodeID"]: node for node in nodes() if node["Alive"]}
+
+
+def _unheard(nodes: Mapping[str, Exception | None], storage: str) -> UserError | StorageError:
+    """Why no answer came from these, the last error of each if there was one."""
+    for name, error in nodes.items():
+        if error is not None:
+            return StorageError(f"node {name} could not be asked: {_one_line(error)}")
+    return UserError(_silent(", ".join(nodes), storage))
 
 
 def _versions() -> dict[str, str]:

@@ -208,6 +208,82 @@ def test_nodes_that_were_asked_before_the_start_are_no_latecomers(late, tmp_path
     assert not late._waiting
 
 
+class Reference(tuple):
+    """What a fake task returns; two of the same are different."""
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+
+class Asked:
+    """Two nodes: `n1` answers at once, `n2` in turn what it is given; the last for ever."""
+
+    def __init__(self, monkeypatch, *answers, gone_after=None):
+        self.answers, self.num_asked, self.gone_after = list(answers), 0, gone_after
+        monkeypatch.setattr(preflight, "_TIMEOUT_S", 0.2)
+        monkeypatch.setattr(preflight, "_AGAIN_S", 0.01)
+        monkeypatch.setattr(preflight.session, "connect", lambda: None)
+        monkeypatch.setattr(preflight, "_alive", self.alive)
+        monkeypatch.setattr(preflight, "_ask", self.ask)
+        monkeypatch.setattr("ray.wait", self.wait)
+        monkeypatch.setattr("ray.get", self.get)
+
+    def alive(self):
+        names = ["n1"] if self.gone_after == self.num_asked else ["n1", "n2"]
+        return {name: {"NodeID": name, "NodeManagerHostname": name} for name in names}
+
+    def ask(self, node, storage, run_id):
+        if node["NodeID"] == "n1":
+            return Reference(("n1", {"node": "n1", "problem": None, "versions": {}}))
+        self.num_asked += 1
+        return Reference(("n2", self.answers[min(self.num_asked, len(self.answers)) - 1]))
+
+    def wait(self, references, timeout):
+        done = [each for each in references if each[1] is not None]
+        return done[:1], [each for each in references if each not in done[:1]]
+
+    def get(self, reference):
+        if isinstance(reference[1], Exception):
+            raise reference[1]
+        return reference[1]
+
+
+SECOND = {"node": "n2", "problem": None, "versions": {}}
+
+
+@pytest.mark.parametrize(
+    ("answers", "gone_after", "names"),
+    [
+        ([SECOND], None, ["n1", "n2"]),
+        ([WorkerCrashedError(), WorkerCrashedError(), SECOND], None, ["n1", "n2"]),
+        ([WorkerCrashedError()], 3, ["n1"]),
+        ([None], 1, ["n1"]),
+    ],
+    ids=["answers", "at last", "fails and goes", "is silent and goes"],
+)
+def test_nodes_that_go_away_while_they_are_asked_are_none(
+    tmp_path, monkeypatch, answers, gone_after, names
+):
+    Asked(monkeypatch, *answers, gone_after=gone_after)
+
+    assert [facts["node"] for facts in preflight._asked(str(tmp_path), "one")] == names
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        (WorkerCrashedError(), StorageError, "node n2 could not be asked: The worker died"),
+        (None, UserError, r"no answer within 0 s from n2: its disk may be full"),
+    ],
+    ids=["fails", "is silent"],
+)
+def test_a_node_that_never_answers_is_named(tmp_path, monkeypatch, answer, kind, said):
+    Asked(monkeypatch, answer)
+
+    with pytest.raises(kind, match=said):
+        preflight._asked(str(tmp_path), "one")
+
+
 @pytest.mark.ray
 def test_every_node_of_a_real_ray_is_asked(tmp_path):
     submitted(str(tmp_path))
