@@ -19,7 +19,15 @@ from typing import Any
 
 from distml.launch.clouds.machines import local_state_files
 
-__all__ = ["MARK", "kill_autoscaler", "say", "stop_command", "stop_here", "stop_own_workers"]
+__all__ = [
+    "MARK",
+    "dismiss_wardens",
+    "kill_autoscaler",
+    "say",
+    "stop_command",
+    "stop_here",
+    "stop_own_workers",
+]
 
 MARK = "DISTML_CLUSTER"
 """Environment variable of a job's processes that names their cluster: so none is left behind."""
@@ -53,6 +61,19 @@ def kill_autoscaler(cluster: str) -> None:
             starts = "monitor.py" in words and "--autoscaling-config" in words
             if starts or ("/ray_ssh_" in words and f"/{folder}/" in words):
                 os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+def dismiss_wardens(folder: Path) -> None:
+    """Kill what still watches a cluster that has ended, and what would start it again."""
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (path / "cmdline").read_bytes().replace(b"\0", b" ")
+            if b"distml.launch.clouds.warden watch" not in words:
+                continue
+            group = os.getpgid(int(path.name))
+            # One that has ended it by itself goes as well, in a moment.
+            if group != os.getpgrp() and (path / "cwd").readlink() == folder:
+                os.killpg(group, signal.SIGKILL)
 
 
 def stop_here(cluster: str) -> None:

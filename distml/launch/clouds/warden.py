@@ -26,7 +26,13 @@ from typing import Any
 from distml.errors import DistmlError
 from distml.launch.clouds.limits import Plan, State, look, over_cost, verdict
 from distml.launch.clouds.machines import machines, terminate
-from distml.launch.clouds.stopping import kill_autoscaler, say, stop_here, stop_own_workers
+from distml.launch.clouds.stopping import (
+    dismiss_wardens,
+    kill_autoscaler,
+    say,
+    stop_here,
+    stop_own_workers,
+)
 
 __all__ = ["Warden", "main", "merged"]
 
@@ -55,6 +61,7 @@ class Warden:
     """Keeps one cluster. Its plan and what it saw are files of its folder on the head."""
 
     def __init__(self, folder: Path, *, api: str = "http://127.0.0.1:8265") -> None:
+        self._folder = folder
         self._plan_file = folder / "plan.json"
         self._state_file = folder / "state.json"
         self._lock_file = folder / "lock"
@@ -99,6 +106,7 @@ class Warden:
             stop_here(plan.cluster)
             _terminate_all(config, plan)
         self._remember(replace(self._state(), done=True))
+        dismiss_wardens(self._folder)
 
     def halt(self, reason: str) -> None:
         """End jobs, and Ray on this machine: after that nothing starts another one."""

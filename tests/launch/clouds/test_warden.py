@@ -1,6 +1,10 @@
 """The warden of a cluster's head, with a dashboard and a provider that are made up."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -185,6 +189,24 @@ def test_a_warden_that_comes_back_leaves_alone_what_has_ended_or_begun_anew(
     dashboard.jobs["a"] = "SUCCEEDED"
     watching.join(30)
     assert warden.status()["state"]["ended"] == "the run it was started for has ended: a"
+
+
+def test_nothing_watches_a_cluster_that_has_ended(tmp_path):
+    again = ["sh", "-c", "sleep 60; : python -m distml.launch.clouds.warden watch"]
+    folders = [tmp_path / name for name in ("ended", "other")]
+    for folder in folders:
+        folder.mkdir()
+    begun = [subprocess.Popen(again, cwd=each, start_new_session=True) for each in folders]
+    try:
+        stopping.dismiss_wardens(folders[0])
+
+        assert begun[0].wait(30) == -signal.SIGKILL
+        assert begun[1].poll() is None
+    finally:
+        for process in begun:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def test_what_is_told_later_is_added_to_what_was(warden):
