@@ -41,10 +41,12 @@ _SSH = (
 
 def stop_command(cluster: str) -> str:
     """The shell commands that leave nothing of Ray or of a job on a machine."""
-    # The second `ray stop` is for what was deaf to the first.
+    # What the autoscaler has just sent here would start Ray anew. The second `ray stop` is for what
+    # was deaf to the first.
     mark = shlex.quote(f"{MARK}={cluster}")
     files = " ".join(map(str, local_state_files({"cluster_name": cluster})))
     return (
+        "pkill -9 -f '[r]ay start --address' > /dev/null 2>&1; "
         "ray stop --grace-period 5 > /dev/null 2>&1; ray stop --force > /dev/null 2>&1; "
         f"for e in /proc/[0-9]*/environ; do grep -qzxF {mark} $e 2> /dev/null && "
         f"kill -9 $(basename $(dirname $e)) 2> /dev/null; done; rm -f {files}"
