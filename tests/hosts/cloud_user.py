@@ -38,6 +38,9 @@ class Told:
 class CloudUser:
     """A user with a folder of jobs and one cluster file."""
 
+    file = f"{_FOLDER}/cluster/it.yaml"
+    """Where that lies on the client."""
+
     def __init__(self, world: World, config: dict[str, Any], *, jobs: tuple[str, ...]) -> None:
         self.client = world.client
         self.name: str = config["cluster_name"]

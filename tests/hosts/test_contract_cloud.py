@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.hosts.cloud_user import CloudUser
-from tests.hosts.host import CHECKOUT, HOME
+from tests.hosts.host import CHECKOUT
 from tests.hosts.onprem import filled_in
 from tests.launch import test_contract
 
@@ -39,7 +39,7 @@ def outcomes(world):
             f"--junitxml {report} {suite}",
             check=False,
             cwd=CHECKOUT,
-            env={"CONTRACT_PLACE": f"cloud:{HOME}/work/cluster/it.yaml"},
+            env={"CONTRACT_PLACE": f"cloud:{user.file}"},
             timeout_s=700,
         )
         assert report.exists(), told.stdout + told.stderr
