@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from distml import session
 from distml.errors import DistmlError
 
-__all__ = ["BRIEF_S", "Work", "spread", "workers_of"]
+__all__ = ["BRIEF_S", "Work", "networks_in", "spread", "workers_of"]
 
 BRIEF_S = 10.0
 """Less than this on one process is over by the time Ray and its workers are there."""
@@ -143,6 +143,24 @@ def _opened(ray: Any, reference: Any, name: str) -> Any:
     return outcome
 
 
+def networks_in(params: Mapping[str, Any]) -> Iterator[tuple[int, int, float, bool]]:
+    """The networks in an estimator's parameters.
+
+    Args:
+        params: see `workers_of`.
+
+    Yields:
+        Of each the workers it needs at least, CPUs and GPUs of a worker, whether it has several.
+    """
+    for name, value in params.items():
+        if name.split("__")[-1] == "num_workers" and isinstance(value, int | tuple):
+            least, most = value if isinstance(value, tuple) else (value, value)
+            prefix = name.removesuffix("num_workers")
+            cpus = params.get(f"{prefix}cpus_per_worker") or 1
+            gpus = params.get(f"{prefix}gpus_per_worker") or 0
+            yield max(1, least), cpus, gpus, most > 1
+
+
 def workers_of(params: Mapping[str, Any]) -> dict[str, Any] | None:
     """What a fit needs beside the one CPU that others need.
 
@@ -153,15 +171,9 @@ def workers_of(params: Mapping[str, Any]) -> dict[str, Any] | None:
         `num_workers` (the least that will do), `cpus_per_worker` and `gpus_per_worker` of the
         widest network in it; `None` where none has several workers or asks for a GPU.
     """
-    found = []
-    for name, value in params.items():
-        if name.split("__")[-1] == "num_workers" and isinstance(value, int | tuple):
-            least, most = value if isinstance(value, tuple) else (value, value)
-            prefix = name.removesuffix("num_workers")
-            cpus = params.get(f"{prefix}cpus_per_worker") or 1
-            gpus = params.get(f"{prefix}gpus_per_worker") or 0
-            if most > 1 or gpus:
-                found.append((max(1, least), cpus, gpus))
+    found = [
+        (num, cpus, gpus) for num, cpus, gpus, several in networks_in(params) if several or gpus
+    ]
     if not found:
         return None
     num, cpus, gpus = max(found, key=lambda each: (each[0] * each[2], each[0] * each[1]))

@@ -6,13 +6,13 @@ kind of unit, and for members not seen yet the ratio of measured to expected ove
 """
 
 import math
-from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
 from sklearn.base import BaseEstimator
 
 from distml.ensemble.members import Unit
+from distml.spread import networks_in
 
 __all__ = ["Costs", "cpus_of_workers", "gpus_of_fit", "max_cpus", "max_threads"]
 
@@ -93,24 +93,14 @@ def max_threads(estimator: BaseEstimator) -> float:
 
 def cpus_of_workers(estimator: BaseEstimator) -> int:
     """CPUs that the workers of a fit need at least, if it has several of its own; 0 if not."""
-    return max((n * cpus for n, cpus, _, several in _networks(estimator) if several), default=0)
+    found = networks_in(estimator.get_params())
+    return max((num * cpus for num, cpus, _, several in found if several), default=0)
 
 
 def gpus_of_fit(estimator: BaseEstimator) -> float:
     """GPUs that a fit needs at least, its own or those of its workers; a part of one is one."""
-    return float(max((n * gpus for n, _, gpus, _ in _networks(estimator)), default=0))
-
-
-def _networks(estimator: BaseEstimator) -> Iterator[tuple[int, int, float, bool]]:
-    """The networks in an estimator: workers at least, CPUs and GPUs of each, if it has several."""
-    params = estimator.get_params(deep=True)
-    for name, value in params.items():
-        if name.split("__")[-1] == "num_workers":
-            least, most = value if isinstance(value, tuple) else (value, value)
-            prefix = name.removesuffix("num_workers")
-            cpus = params.get(f"{prefix}cpus_per_worker") or 1
-            gpus = params.get(f"{prefix}gpus_per_worker") or 0
-            yield max(1, least), cpus, gpus, most > 1
+    found = networks_in(estimator.get_params())
+    return float(max((num * gpus for num, _, gpus, _ in found), default=0))
 
 
 def max_cpus(ensemble: Any, total: int) -> float:
