@@ -40,6 +40,7 @@ class Shuffled:
     """An executor that ends units in any order."""
 
     together = 1
+    num_gpus = 0.0
 
     def __init__(self, seed: int, num_cpus: int) -> None:
         self.num_cpus = self.cpus_per_node = num_cpus
@@ -48,7 +49,7 @@ class Shuffled:
         self._running: list[tuple[Any, Unit]] = []
         self.num_units = 0
 
-    def submit(self, ticket, unit, *, cpus, memory_bytes, key, has_workers):
+    def submit(self, ticket, unit, *, cpus, gpus, memory_bytes, key, has_workers):
         self._running.append((ticket, unit))
         self.num_units += 1
 
