@@ -29,6 +29,8 @@ def check_parameters(estimator: Any) -> None:
         value = getattr(estimator, name)
         if not is_allowed(value):
             raise UserError(f"{name}={value!r}: give {wanted}")
+    if estimator.average_cycles and estimator.cycles == 1:
+        raise UserError("average_cycles=True: one cycle has no mean; give cycles from 2 on")
 
 
 def _whole(least: int) -> Condition:

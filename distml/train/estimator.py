@@ -4,6 +4,7 @@ The one decision: each is a thin translation of its task into rows with numeric 
 the network, its training and its workers know nothing of it.
 """
 
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn.base import (
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from distml.errors import UserError
 from distml.train.allowed import check_parameters
 from distml.train.network import Network
 from distml.train.objective import objective_of
@@ -49,6 +51,8 @@ class NeuralClassifier(ClassifierMixin, Network):
         warmup: share of the steps in which the rate rises first.
         cycles: equal parts of the training; with several, the schedule begins anew with each, and
             the weights at its end are kept: see `snapshots`.
+        average_cycles: predict by the mean of the networks at the ends of the cycles, a snapshot
+            ensemble, instead of the last; for classifiers and regressors.
         loss: `"auto"`: cross-entropy for classes, squared error for numbers (also `absolute_error`,
             `huber`); or a function of outputs and targets that gives a loss for each row.
         early_stopping: epochs without a better validation loss after which training ends; the best
@@ -129,9 +133,15 @@ class NeuralClassifier(ClassifierMixin, Network):
         return np.asarray(torch.softmax(logits, dim=1).numpy())
 
     def decision(self, X: Any) -> Array:
-        """Array of shape (n_samples, n_classes): the network's logits."""
-        check_is_fitted(self, "weights_")
-        return self._outputs(read_rows(self, X))
+        """Array of shape (n_samples, n_classes): the network's logits.
+
+        Of several networks, see `average_cycles`, the logarithm of their mean probabilities.
+        """
+        logits = [each._outputs(read_rows(self, X)) for each in self._speakers()]
+        if len(logits) == 1:
+            return logits[0]
+        said = torch.log_softmax(torch.from_numpy(np.stack(logits)).double(), dim=2)
+        return np.asarray((torch.logsumexp(said, dim=0) - math.log(len(said))).numpy())
 
     def _fit(
         self,
@@ -189,8 +199,8 @@ class NeuralRegressor(RegressorMixin, Network):
 
     def predict(self, X: Any) -> Array:
         """Array of shape (n_samples,) or (n_samples, n_targets)."""
-        check_is_fitted(self, "weights_")
-        outputs = self._outputs(read_rows(self, X)).astype(np.float64)
+        said = [each._outputs(read_rows(self, X)) for each in self._speakers()]
+        outputs = np.mean(said, axis=0, dtype=np.float64)
         values = outputs * self.y_scale_ + self.y_mean_
         return np.asarray(values[:, 0] if self.is_flat_ else values)
 
@@ -235,6 +245,11 @@ class NeuralTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netwo
             sample_weight: array of shape (n_samples,).
         """
         check_parameters(self)
+        if self.average_cycles:
+            raise UserError(
+                "average_cycles=True: codes of different networks have no mean; leave it out, or "
+                "transform by each of `snapshots()`"
+            )
         carry_on = self.warm_start and hasattr(self, "weights_")
         given = read_given(self, X, None, reset=not carry_on)
         objective = objective_of(named_loss(self.loss, "squared_error"), task="reconstruction")

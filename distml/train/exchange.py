@@ -8,21 +8,27 @@ worker gives what it has to one other and adds what it gets, and all end with th
 """
 
 import hmac
+import os
 import secrets
 import socket
+import struct
+import time
 import weakref
 from typing import Any
 
 import torch
 from torch import distributed as dist
 
-__all__ = ["Exchange", "mean_gradients", "peers_of"]
+__all__ = ["MOST_BYTES", "Exchange", "peers_of"]
 
-_MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 20
 """Above this gloo is as fast."""
 _AT_ONCE = 1 << 16
 """Both sides send so much before they read: it has to fit into the buffers of the sockets."""
-_TIMEOUT_S = 300.0
+_TIMEOUT_S = 300
+_SPIN_S = 200e-6
+"""For so long a worker asks again and again: workers are about as fast as each other, and one that
+sleeps is woken late."""
 _GREETING_S = 10.0
 _SECRET_BYTES = 16
 
@@ -59,7 +65,7 @@ class Exchange:
         self._rounds, self._aside = peers_of(rank, self.world_size)
         peers = [*self._rounds, *([] if self._aside is None else [self._aside])]
         self._sockets = _connect(host, rank, self.world_size, peers)
-        # Nobody is told when DDP lets go of its hook.
+        # Nobody is told when the last model lets go of it.
         weakref.finalize(self, _close, list(self._sockets.values()))
 
     def add(self, tensor: torch.Tensor) -> None:
@@ -83,24 +89,6 @@ class Exchange:
             raise RuntimeError(f"Connection closed by peer ({error})") from error
 
 
-def mean_gradients(
-    exchange: Exchange,
-    bucket: dist.GradBucket,  # type: ignore[name-defined]
-) -> torch.futures.Future[torch.Tensor]:
-    """DDP's communication hook: small buckets by the exchange, others by the process group."""
-    gradients = bucket.buffer().div_(exchange.world_size)
-    if gradients.nbytes > _MOST_BYTES:
-        work: Any = dist.all_reduce(gradients, async_op=True)
-        found: torch.futures.Future[torch.Tensor] = work.get_future().then(
-            lambda future: future.value()[0]
-        )
-        return found
-    exchange.add(gradients)
-    done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
-    done.set_result(gradients)
-    return done
-
-
 def _connect(host: str, rank: int, world_size: int, peers: list[int]) -> dict[int, socket.socket]:
     """Sockets to the peers; only who knows what was said in the process group is let in."""
     secret = secrets.token_bytes(_SECRET_BYTES)
@@ -117,7 +105,10 @@ def _connect(host: str, rank: int, world_size: int, peers: list[int]) -> dict[in
             else:
                 sockets[peer] = caller
     for each in sockets.values():
-        each.settimeout(_TIMEOUT_S)
+        # The kernel's timeouts: Python's own would wait before each call.
+        each.settimeout(None)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            each.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", _TIMEOUT_S, 0))
         each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             each.setsockopt(socket.SOL_SOCKET, buffer, 2 * _AT_ONCE)
@@ -154,9 +145,16 @@ def _swap(peer: socket.socket, own: memoryview, received: memoryview) -> None:
 
 
 def _receive(peer: socket.socket, into: memoryview) -> None:
-    count = 0
+    count, until = 0, time.perf_counter() + _SPIN_S
     while count < len(into):
-        found = peer.recv_into(into[count:])
+        spins = time.perf_counter() < until
+        try:
+            found = peer.recv_into(into[count:], 0, socket.MSG_DONTWAIT if spins else 0)
+        except BlockingIOError:
+            if not spins:
+                raise
+            os.sched_yield()
+            continue
         if not found:
             raise ConnectionError("it ended")
         count += found

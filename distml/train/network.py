@@ -59,6 +59,7 @@ class Network(Snapshots, BaseEstimator):
         scheduler: Any = None,
         warmup: float = 0.0,
         cycles: int = 1,
+        average_cycles: bool = False,
         loss: Any = "auto",
         early_stopping: int | None = None,
         validation_fraction: float = 0.1,
@@ -91,6 +92,7 @@ class Network(Snapshots, BaseEstimator):
         self.scheduler = scheduler
         self.warmup = warmup
         self.cycles = cycles
+        self.average_cycles = average_cycles
         self.loss = loss
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -221,7 +223,7 @@ class Network(Snapshots, BaseEstimator):
         self.n_steps_ = fitted.num_steps
         self.device_, self.num_workers_ = fitted.device, fitted.num_workers
         self.peak_bytes_, self.peak_gpu_bytes_ = fitted.peak_bytes, fitted.peak_gpu_bytes
-        self._made: dict[str, nn.Module] = {}
+        self._made: dict[str, Any] = {}
 
     def _former_end(self) -> dict[str, Any]:
         """What a further training goes on with, beside the weights."""
@@ -288,7 +290,7 @@ class Network(Snapshots, BaseEstimator):
         return outputs_of(self._network(device), blocks, device, call)
 
     def _network(self, device: torch.device) -> nn.Module:
-        made: dict[str, nn.Module] = self.__dict__.setdefault("_made", {})
+        made: dict[str, Any] = self.__dict__.setdefault("_made", {})
         if str(device) not in made:
             with torch.random.fork_rng(devices=[]):
                 network = self._builder(self.shape_, self.scales_)

@@ -1,8 +1,9 @@
 """One model over one or several workers: its device, its wrapper, its precision, its whole state.
 
-The one decision: torch's own wrappers do the communication (DDP, FSDP2), and a state that leaves
-here is always whole and on the CPU under the names of the bare model, so a training may go on with
-another strategy, another number of workers or none.
+The one decision: torch's own wrappers do the communication (DDP, FSDP2), but for models so small
+that there is nothing to do meanwhile. A state that leaves here is always whole and on the CPU under
+the names of the bare model, so a training may go on with another strategy, another number of
+workers or none.
 """
 
 import contextlib
@@ -16,8 +17,9 @@ from torch import nn
 
 from distml.errors import UserError
 from distml.rehearsal import is_rehearsal
-from distml.train.exchange import Exchange, mean_gradients
+from distml.train.exchange import Exchange
 from distml.train.momenta import begin_with_momenta, check_kind, load_momenta, momenta
+from distml.train.replica import Replica, is_small
 
 __all__ = [
     "Parallel",
@@ -35,6 +37,7 @@ Strategy = Literal["ddp", "fsdp"]
 _KEPT: list[Any] = []
 """Process groups of replicas, until this process ends: DDP, were it the last to let go of one,
 waits for its threads while it holds Python's lock, for which they wait to let go of their work."""
+_REPLICAS = (nn.parallel.DistributedDataParallel, Replica)
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -104,13 +107,13 @@ class Parallel:
     def _replicated(self, model: nn.Module) -> nn.Module:
         if not any(parameter.requires_grad for parameter in model.parameters()):
             return model
+        if self.exchange is not None and is_small(model):
+            return Replica(model, self.exchange)
         # Sent at every step: not for the mean and deviation of the inputs, which never change.
         moves = any(hasattr(module, "running_mean") for module in model.modules())
         replica = nn.parallel.DistributedDataParallel(
             model, gradient_as_bucket_view=True, forward_sync_buffers=moves
         )
-        if self.exchange is not None:
-            replica.register_comm_hook(self.exchange, mean_gradients)
         _KEPT.append(dist.group.WORLD)
         return replica
 
@@ -140,7 +143,7 @@ class Parallel:
     def unsynchronised(self, model: nn.Module) -> Iterator[None]:
         """Inside, backward passes add to this worker's gradients without telling the others."""
         inner: Any = _uncompiled(model)
-        if isinstance(inner, nn.parallel.DistributedDataParallel):
+        if isinstance(inner, _REPLICAS):
             with inner.no_sync():
                 yield
         elif hasattr(inner, "set_requires_gradient_sync"):
@@ -227,7 +230,7 @@ class Parallel:
 def bare(model: nn.Module) -> nn.Module:
     """The model inside its wrappers."""
     inner: Any = _uncompiled(model)
-    return inner.module if isinstance(inner, nn.parallel.DistributedDataParallel) else inner
+    return inner.module if isinstance(inner, _REPLICAS) else inner
 
 
 def are_finite(model: nn.Module) -> bool:

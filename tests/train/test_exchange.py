@@ -6,10 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import distributed as dist
-from torch import multiprocessing, nn
+from torch import multiprocessing
 
 from distml.train.exchange import Exchange, _who, peers_of
-from distml.train.parallel import Parallel
 from distml.train.workers import misses_a_peer
 
 SECRET = bytes(range(16))
@@ -46,18 +45,6 @@ def test_peers_are_each_others_peers(world_size):
         assert aside is None or plans[aside][1] == rank
 
 
-def _network():
-    torch.manual_seed(0)
-    # More than one bucket of DDP, the last too large for the sockets.
-    return nn.Sequential(nn.Linear(3, 700), nn.Tanh(), nn.Linear(700, 700), nn.Linear(700, 1))
-
-
-def _gradients(network, rank):
-    torch.manual_seed(1 + rank)
-    network(torch.randn(5, 3)).square().mean().backward()
-    return [parameter.grad.clone() for parameter in network.parameters()]
-
-
 def _worker(rank, world_size, folder):
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/group", rank=rank, world_size=world_size
@@ -69,27 +56,18 @@ def _worker(rank, world_size, folder):
         tensor = torch.arange(size, dtype=torch.float32) * (rank + 1)
         exchange.add(tensor)
         sums.append(torch.equal(tensor, torch.arange(size) * sum(range(1, world_size + 1))))
-    plain = Parallel(device=torch.device("cpu"), world_size=world_size)
-    told = Parallel(device=torch.device("cpu"), world_size=world_size, exchange=exchange)
-    expected, found = (_gradients(each.wrap(_network()), rank) for each in (plain, told))
-    close = all(torch.allclose(*pair, atol=1e-7) for pair in zip(expected, found, strict=True))
-    torch.save((sums, close, found), f"{folder}/{rank}.pt")
+    torch.save(sums, f"{folder}/{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
 
 
-def test_sums_and_gradients_are_those_of_gloo_and_the_same_bits_on_each_worker(
-    tmp_path, monkeypatch
-):
+def test_sums_are_those_of_all_workers(tmp_path, monkeypatch):
     # The processes import this file by its name.
     monkeypatch.syspath_prepend(Path(__file__).parents[2])
     world_size = 3  # Two that swap, and one that stands aside.
     multiprocessing.spawn(_worker, (world_size, str(tmp_path)), nprocs=world_size)
-    told = [torch.load(tmp_path / f"{rank}.pt") for rank in range(world_size)]
-    for sums, close, gradients in told:
-        assert sums == [True] * 3
-        assert close
-        assert all(map(torch.equal, gradients, told[0][2]))
+    for rank in range(world_size):
+        assert torch.load(tmp_path / f"{rank}.pt") == [True] * 3
 
 
 def test_a_worker_that_has_gone_is_said_to_be_missed(tmp_path):

@@ -13,7 +13,7 @@ from distml import session
 from distml.ensemble import SelectionClassifier, StackingClassifier, VotingClassifier
 from distml.errors import UserError
 from distml.runs.units import UnitStore, use_units
-from distml.train import MLP, NeuralClassifier, NeuralRegressor
+from distml.train import MLP, NeuralClassifier, NeuralRegressor, NeuralTransformer
 from distml.train.optimize import make_scheduler
 from distml.train.snapshots import cycle_ends
 
@@ -107,6 +107,34 @@ def test_a_vote_of_snapshots_is_the_mean_of_their_probabilities():
     assert np.array_equal(voting.predict(X), fitted.classes_[np.mean(said, axis=0).argmax(axis=1)])
 
 
+def test_a_network_that_averages_its_cycles_says_what_a_vote_of_its_snapshots_says():
+    X, y = some_rows()
+    fitted = network(cycles=3, average_cycles=True).fit(X, y)
+    with session.inline():
+        voting = VotingClassifier(frozen(fitted), voting="soft").fit(X, y)
+    for each in (fitted, pickle.loads(pickle.dumps(fitted))):
+        assert np.allclose(each.predict_proba(X), voting.predict_proba(X))
+        assert np.array_equal(each.predict(X), voting.predict(X))
+    assert not np.allclose(voting.predict_proba(X), fitted.snapshots()[-1].predict_proba(X))
+
+
+def test_numbers_of_averaged_cycles_are_the_mean_of_the_snapshots():
+    X, _ = some_rows()
+    fitted = NeuralRegressor(MLP((8,)), **FEW, cycles=3, average_cycles=True).fit(X, X[:, :2])
+    said = [each.predict(X) for each in fitted.snapshots()]
+    assert np.allclose(fitted.predict(X), np.mean(said, axis=0))
+
+
+def test_a_further_training_that_averages_has_the_snapshots_of_its_own():
+    X, y = some_rows()
+    fitted = network(cycles=2, average_cycles=True, warm_start=True).fit(X, y)
+    before = fitted.predict_proba(X)
+    fitted.fit(X, y)
+    said = [each.predict_proba(X) for each in fitted.snapshots()]
+    assert not np.allclose(before, fitted.predict_proba(X))
+    assert np.allclose(fitted.predict_proba(X), np.mean(said, axis=0))
+
+
 @pytest.mark.parametrize("ensemble", [SelectionClassifier, StackingClassifier])
 def test_snapshots_are_selected_and_stacked_without_being_fitted_again(ensemble):
     X, y = some_rows()
@@ -161,3 +189,7 @@ def test_one_cycle_keeps_none():
         network().fit(X, y).snapshots()
     with pytest.raises(UserError, match="cycles=0: give a number of cycles from 1 on"):
         network(cycles=0).fit(X, y)
+    with pytest.raises(UserError, match="average_cycles=True: one cycle has no mean"):
+        network(average_cycles=True).fit(X, y)
+    with pytest.raises(UserError, match="average_cycles=True: codes of different networks"):
+        NeuralTransformer(cycles=2, average_cycles=True).fit(X)
