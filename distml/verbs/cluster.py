@@ -15,7 +15,8 @@ from distml.errors import UserError
 from distml.launch.cloud import IDLE_MINUTES
 from distml.launch.clouds.cloud_cluster import CloudCluster, open_cluster
 from distml.launch.clouds.known import known_clusters
-from distml.launch.clouds.standing import look_around, look_at, strangers, table
+from distml.launch.clouds.standing import look_around, look_at, table
+from distml.launch.clouds.strangers import strangers
 from distml.launch.clouds.take_down import bring_up, take_down
 
 __all__ = ["command"]
@@ -99,7 +100,7 @@ def status_command(which: str | None) -> None:
     click.echo(table([seen]))
     for line in seen.details():
         click.echo(line)
-    for line in (*seen.warnings(), *strangers([cluster])):
+    for line in (*seen.warnings(), *strangers([cluster], [one.name for one in known_clusters()])):
         _say(line)
 
 

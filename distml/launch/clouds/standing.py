@@ -17,10 +17,11 @@ from distml.errors import DistmlError, UserError
 from distml.launch.clouds.cloud_cluster import CloudCluster
 from distml.launch.clouds.known import KnownCluster, find_known, known_clusters
 from distml.launch.clouds.limits import rate
-from distml.launch.clouds.machines import Machine, all_machines
+from distml.launch.clouds.machines import Machine
+from distml.launch.clouds.strangers import strangers
 from distml.launch.files.cluster_file import read_cluster_file
 
-__all__ = ["Seen", "look_around", "look_at", "strangers", "table"]
+__all__ = ["Seen", "look_around", "look_at", "table"]
 
 _IDLE_WARNING_S = 600.0
 
@@ -129,28 +130,7 @@ def look_around() -> tuple[list[Seen], list[str]]:
     for one in noted:
         with contextlib.suppress(UserError):
             readable.append(CloudCluster(_file(one)))
-    return seen, strangers(readable)
-
-
-def strangers(clusters: Sequence[CloudCluster]) -> list[str]:
-    """Machines where these clusters are that belong to none of them, nor to another noted one."""
-    names = {one.name for one in clusters} | {one.name for one in known_clusters()}
-    # Of one account and region once; other providers tell of the asked cluster only.
-    places = {one.file.shape.region: one for one in clusters if one.provider == "aws"}
-    lines = []
-    for region, place in places.items():
-        try:
-            others = [m for m in all_machines(place.file.config) if m.cluster not in names]
-        except DistmlError as error:
-            lines.append(f"warning: {region} cannot be asked for others: {error}")
-            continue
-        for name in sorted({one.cluster for one in others}):
-            ids = ", ".join(m.machine_id for m in others if m.cluster == name)
-            lines.append(
-                f"warning: {region} has machines of a cluster {name!r} that was not started "
-                f"from here: {ids}"
-            )
-    return lines
+    return seen, strangers(readable, [one.name for one in noted])
 
 
 def table(seen: Sequence[Seen]) -> str:
