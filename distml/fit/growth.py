@@ -36,6 +36,10 @@ class Estimate:
         """The sum. Ranges add up, since what misleads one estimate misleads the others too."""
         return Estimate(self.value + other.value, self.low + other.low, self.high + other.high)
 
+    def times(self, factor: float) -> "Estimate":
+        """So many of it."""
+        return Estimate(factor * self.value, factor * self.low, factor * self.high)
+
 
 @dataclass(frozen=True, slots=True)
 class Growth:

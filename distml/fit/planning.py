@@ -31,6 +31,8 @@ __all__ = ["draw_up", "plan_fit"]
 _START = Estimate(7.0, 4.0, 12.0)
 """Seconds until Ray and its workers are there, on a laptop."""
 _LINEAR = (1.0,)
+_KEPT_BYTES = Estimate(32.0, 16.0, 96.0)
+"""Of each row that is read while training: its number, its label and what is predicted for it."""
 
 
 class Stored(Protocol):
@@ -73,10 +75,17 @@ def plan_fit(
     own_bytes, shared_bytes = standing_bytes()
     samples = measure_samples(replace(task, data=dataset), rows, context, budget_s)
     num_cpus = context.resources.num_cpus or host["cpus"]
-    draw = partial(draw_up, samples, rows, num_cpus, own_bytes=own_bytes, shared_bytes=shared_bytes)
+    draw = partial(
+        draw_up,
+        samples,
+        rows,
+        num_cpus,
+        buffer_bytes=task.estimator.memory_bytes if streams else None,
+        own_bytes=own_bytes,
+        shared_bytes=shared_bytes,
+    )
     plan = draw()
-    if not streams:  # samples are small enough to be in memory, and all the rows are not
-        _check_memory("it takes at least", plan["memory"]["peak_bytes"]["low"], memory_bytes)
+    _check_memory("it takes at least", plan["memory"]["peak_bytes"]["low"], memory_bytes)
     if stored is not None and samples[-1].fits:
         plan = draw(stored=stored(has_members=samples[-1].has_members))
     return {
@@ -94,6 +103,7 @@ def draw_up(
     rows: int,
     num_cpus: int,
     *,
+    buffer_bytes: int | None = None,
     stored: Mapping[str, int] = MappingProxyType({}),
     own_bytes: int = 0,
     shared_bytes: int = 0,
@@ -104,6 +114,7 @@ def draw_up(
         samples: What was measured, the smallest first; at least one.
         rows: Rows of the run.
         num_cpus: CPUs the fits are spread over.
+        buffer_bytes: What rows may take that are read while training. `None`: all are in memory.
         stored: Kind of fit → how many need not be done.
         own_bytes: Memory of a process that has the libraries loaded and no data.
         shared_bytes: What the driver holds and other processes are counted for.
@@ -121,7 +132,10 @@ def draw_up(
     fits = _laid_out(left, seconds, num_cpus)
     start = _START if _needs_ray(last, fits) else Estimate(0.0, 0.0, 0.0)
     beside = _beside(samples, rows, stages, peaks, num_cpus=num_cpus, own_bytes=own_bytes)
-    driver = _expect(samples, rows, lambda sample: sample.driver_bytes - shared_bytes, _LINEAR)
+    held = rows if buffer_bytes is None else 0  # samples are small enough to be in memory
+    driver = _expect(samples, held, lambda sample: sample.driver_bytes - shared_bytes, _LINEAR)
+    if buffer_bytes is not None:
+        driver = total([driver, _exactly(buffer_bytes), _KEPT_BYTES.times(rows)])
     memory = total([driver, *beside])
     matrix = _expect(samples, rows, lambda sample: sample.matrix_bytes, _LINEAR)
     workers = {fit.kind: fit.workers for fit in last.fits}
@@ -251,9 +265,13 @@ def _beside(
         return
     yield _expect(samples, rows, lambda sample: sample.matrix_bytes, _LINEAR)
     num_workers = min(num_cpus, max(map(len, stages)))
-    yield Estimate(*[float(num_workers * own_bytes)] * 3)
+    yield _exactly(num_workers * own_bytes)
     kinds = (peaks[kind] for stage in stages for kind in stage)
     yield from sorted(kinds, key=lambda peak: peak.value, reverse=True)[:num_workers]
+
+
+def _exactly(value: float) -> Estimate:
+    return Estimate(value, value, value)
 
 
 def _table_bytes(dataset: ShardedDataset, names: Sequence[str]) -> int:

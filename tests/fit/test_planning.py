@@ -272,6 +272,18 @@ def test_a_sample_that_lacks_a_class_is_passed_over(tmp_path):
     assert [size["rows"] for size in planned(task)["measured"]] == [3000]
 
 
+def test_of_rows_that_are_streamed_few_are_in_memory_at_one_time():
+    samples = [sample(n) for n in (1000, 2000, 4000)]
+
+    few, whole = (
+        draw_up(samples, 10**9, 2, buffer_bytes=buffer)["memory"]["driver_bytes"]["value"]
+        for buffer in (500 * MIB, None)
+    )
+
+    assert whole == pytest.approx(1000 * 10**9, rel=0.01)
+    assert few == pytest.approx(600 * MIB + 32 * 10**9, rel=0.01)
+
+
 def test_data_that_memory_cannot_hold_is_refused_by_name_of_the_shortfall(data):
     with pytest.raises(UserError, match=r"cannot run here: the rows alone take .* too little"):
         planned(fit(data), memory_bytes=1000)

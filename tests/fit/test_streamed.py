@@ -10,7 +10,7 @@ import torch
 from distml import session
 from distml.data import ByHash, ByTime, ShardedDataset, Split, Stratified, write_shards
 from distml.errors import UserError
-from distml.fit import Fit
+from distml.fit import Fit, planning
 from distml.fit.planning import plan_fit
 from distml.job import Resources, RunContext
 from distml.runs.bundle import load
@@ -170,10 +170,10 @@ def test_further_fits_of_streamed_rows_are_refused(data, tmp_path, changes, name
         run(fit(data, **changes), tmp_path)
 
 
-def test_rows_that_are_streamed_need_not_fit_to_be_planned(data):
-    few = Resources(memory_bytes=10_000)
+def test_rows_that_are_streamed_need_not_fit_to_be_planned(data, monkeypatch):
+    monkeypatch.setattr(planning, "_table_bytes", lambda *_: 2**50)
     context = RunContext(
-        run_id="r", run_uri="", seed=0, resources=few, emit=lambda kind, **fields: None
+        run_id="r", run_uri="", seed=0, resources=Resources(), emit=lambda kind, **fields: None
     )
     with session.inline():
         plan = plan_fit(fit(data, epochs=1), context, budget_s=0.0)
@@ -181,6 +181,7 @@ def test_rows_that_are_streamed_need_not_fit_to_be_planned(data):
             plan_fit(fit(data, memory_bytes=None), context, budget_s=0.0)
 
     assert plan["rows"] == ROWS
+    assert plan["table_bytes"] == 2**50
 
 
 def test_more_rows_than_there_are_are_refused(data, tmp_path):
