@@ -1,5 +1,7 @@
 """From a user's module to the network that is trained, and whether it takes the data at all."""
 
+import contextlib
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,6 +45,8 @@ def try_out(
     network: nn.Module,
     sample: Mapping[str, torch.Tensor],
     call: Callable[[Mapping[str, torch.Tensor]], torch.Tensor] | None = None,
+    *,
+    counts: bool = True,
 ) -> float:
     """Find out what does not fit before anything is started.
 
@@ -50,16 +54,17 @@ def try_out(
         network: the network.
         sample: a few rows.
         call: what is asked of it; `None`: its `forward`.
+        counts: whether operations are counted, for which torch loads its compiler: a second.
 
     Returns:
-        Floating-point operations that the forward pass takes for a row.
+        Floating-point operations that the forward pass takes for a row; infinite if not counted.
 
     Raises:
         UserError: the network cannot take the rows, or gives something else than is asked for.
     """
     network.eval()
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
+    counter = FlopCounterMode(display=False) if counts else None
+    with torch.no_grad(), counter or contextlib.nullcontext():
         try:
             (call or network)(sample)
         except RuntimeError as error:
@@ -67,4 +72,6 @@ def try_out(
             raise UserError(
                 f"module: it cannot take the data ({said}); change its sizes"
             ) from error
+    if counter is None:
+        return math.inf
     return counter.get_total_flops() / max(len(next(iter(sample.values()))), 1)

@@ -8,9 +8,11 @@ are, is no work. They end with their driver either way.
 
 import asyncio
 import importlib
+import os
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["lean_trainer"]
+__all__ = ["lean_trainer", "train_functions"]
 
 _SPARED = {"DatasetsCallback", "PlacementGroupCleanerCallback"}
 """One splits Ray Data, which is not used. The other frees what a controller has reserved that died
@@ -27,6 +29,7 @@ def lean_trainer(actor: Any) -> Any:
     # The types of Ray are those of its former version.
     ray: Any = importlib.import_module("ray")
     from ray.train.v2._internal.callbacks.preemption_callback import PreemptionCallback
+    from ray.train.v2._internal.constants import get_env_vars_to_propagate
     from ray.train.v2._internal.execution.controller import TrainController
     from ray.train.v2._internal.execution.preemption import PreemptionWatcher
     from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
@@ -34,9 +37,17 @@ def lean_trainer(actor: Any) -> Any:
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     class Group(WorkerGroup):
+        @staticmethod
+        def _get_worker_runtime_env(custom_runtime_env: Any) -> dict[str, Any]:
+            # With an environment of their own they could not be processes that Ray has ready.
+            return dict(custom_runtime_env)
+
         def _init_train_context_on_workers(
             self, workers: Any, synchronizer: Any, arguments: Any
         ) -> None:
+            settings = get_env_vars_to_propagate()
+            for worker in workers:
+                worker.execute_async(_take_over, settings)
             # As there, but for the controller: it would ask Ray in which actor it is.
             common = {
                 "train_run_context": self._train_run_context,
@@ -108,3 +119,17 @@ def lean_trainer(actor: Any) -> Any:
             return controller.get_result()
 
     return Lean
+
+
+def train_functions() -> Any:
+    """What a loop on a worker asks of Ray Train.
+
+    Its public functions load all of Ray Tune, to see that they are not called there.
+    """
+    from ray.train.v2._internal.execution.train_fn_utils import get_train_fn_utils
+
+    return get_train_fn_utils()
+
+
+def _take_over(settings: Mapping[str, str]) -> None:
+    os.environ.update(settings)

@@ -7,6 +7,8 @@ from the answer to something it sent before.
 import time
 from typing import Any
 
+from distml.train.lean import train_functions
+
 __all__ = ["Mailbox", "MailboxChannel"]
 
 _HEAR_EVERY_S = 0.25
@@ -72,6 +74,4 @@ class MailboxChannel:
 
     def must_save(self) -> bool:
         """Whether a node of this training will be taken away. All workers ask together."""
-        from ray import train
-
-        return train.get_preemption_info() is not None
+        return train_functions().get_preemption_info() is not None

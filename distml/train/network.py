@@ -254,11 +254,9 @@ class Network(Snapshots, BaseEstimator):
         return build_network(self._module(), shape, scales)
 
     def _module(self) -> Any:
-        if self.module is not None:
-            return self.module
         from distml.train.modules import MLP
 
-        return MLP()
+        return MLP() if self.module is None else self.module
 
     def _first_weights(
         self, build: Callable[[], nn.Module], data: TrainingData, *, carry_on: bool
@@ -269,7 +267,9 @@ class Network(Snapshots, BaseEstimator):
         check_strategy(network, self.strategy)
         # As it is, one that gives features need not give its input back.
         as_it_is = self.epochs == 0 and not data.shape.num_outputs
-        row_flops = try_out(network, data.sample, network.encode if as_it_is else None)
+        call = network.encode if as_it_is else None
+        open_threads = self.cpus_per_worker is None and self.num_workers in (0, 1)
+        row_flops = try_out(network, data.sample, call, counts=open_threads)
         if carry_on and hasattr(self, "weights_"):
             former = {name: torch.from_numpy(value) for name, value in self.weights_.items()}
             check_same(former, network.state_dict())

@@ -15,6 +15,7 @@ from distml import session
 from distml.errors import DistmlError
 from distml.train.context import Train
 from distml.train.exchange import Exchange
+from distml.train.lean import train_functions
 from distml.train.mailbox import MailboxChannel
 from distml.train.parallel import Parallel, choose_device
 from distml.train.position import Best
@@ -51,7 +52,7 @@ def run_worker(config: Mapping[str, Any]) -> Any:
     """
     ray: Any = importlib.import_module("ray")
     order: Order = config["order"]
-    context = ray.train.get_context()
+    context = train_functions().get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     channel = MailboxChannel(order.mailbox, rank)
     setup = order.setup
@@ -96,21 +97,23 @@ def run_worker(config: Mapping[str, Any]) -> Any:
 
 def _join(rank: int, world_size: int, setup: Setup) -> None:
     """Make one process group of all workers."""
-    from ray.train.collective import broadcast_from_rank_zero
-
-    address = None
-    if rank == 0:
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            address = f"tcp://{_own_address()}:{probe.getsockname()[1]}"
-    # NCCL refuses two workers on one GPU.
-    backend = "nccl" if (setup.workers.gpus_per_worker or 0) >= 1 else "gloo"
+    # It listens before anybody is told where: who calls too early waits before calling again.
+    store = _store(_own_address(), 0, world_size, serves=True) if rank == 0 else None
+    host, port = train_functions().broadcast_from_rank_zero(store and (store.host, store.port))
     dist.init_process_group(
-        backend,
-        init_method=broadcast_from_rank_zero(address),
+        # NCCL refuses two workers on one GPU.
+        "nccl" if (setup.workers.gpus_per_worker or 0) >= 1 else "gloo",
+        store=store or _store(host, port, world_size, serves=False),
         rank=rank,
         world_size=world_size,
         timeout=_COLLECTIVE_TIMEOUT,
+    )
+
+
+def _store(host: str, port: int, world_size: int, *, serves: bool) -> Any:
+    """Where workers tell one another where they are."""
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        host, port, world_size, serves, _COLLECTIVE_TIMEOUT, wait_for_workers=False
     )
 
 
