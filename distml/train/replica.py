@@ -79,6 +79,10 @@ class _Mean:
         self._is_expected = False
         # A parameter keeps its hook in a way that the garbage collector cannot follow.
         self._learning = [weakref.ref(parameter) for parameter in learning]
+        # The message: all gradients, and for each the share of workers that have it.
+        self._flat: Any = torch.empty(sum(p.numel() for p in learning) + len(learning))
+        *parts, self._shares = self._flat.split([*(p.numel() for p in learning), len(learning)])
+        self._parts = [part.view(p.shape) for part, p in zip(parts, learning, strict=True)]
 
     def expect(self, _: torch.Tensor) -> None:
         """A gradient is there: take the mean when the pass is over."""
@@ -90,13 +94,12 @@ class _Mean:
     def _take(self) -> None:
         self._is_expected = False
         learning: list[Any] = [each() for each in self._learning]
-        has = torch.tensor([p.grad is not None for p in learning])
-        parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in learning]
-        flat: Any = torch.cat([*(part.reshape(-1) for part in parts), has.to(parts[0])])
-        self._exchange.add(flat.div_(self._exchange.world_size))
-        *means, shares = flat.split([*(part.numel() for part in parts), len(parts)])
-        for parameter, part, mean, share in zip(
-            learning, parts, means, shares.tolist(), strict=True
-        ):
-            if share:
-                parameter.grad = part.copy_(mean.view_as(part))
+        own = [p.grad for p in learning]
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in learning]
+        torch._foreach_copy_(self._parts, grads)
+        self._shares.copy_(torch.tensor([grad is not None for grad in own]))
+        self._exchange.add(self._flat.div_(self._exchange.world_size))
+        torch._foreach_copy_(grads, self._parts)
+        if any(grad is None for grad in own):
+            for parameter, grad, share in zip(learning, grads, self._shares.tolist(), strict=True):
+                parameter.grad = grad if share else None
