@@ -81,7 +81,9 @@ class _Mean:
         self._learning = [weakref.ref(parameter) for parameter in learning]
         # The message: all gradients, and for each the share of workers that have it.
         self._flat: Any = torch.empty(sum(p.numel() for p in learning) + len(learning))
-        *parts, self._shares = self._flat.split([*(p.numel() for p in learning), len(learning)])
+        *parts, self._shares = torch.split(
+            self._flat, [*(p.numel() for p in learning), len(learning)]
+        )
         self._parts = [part.view(p.shape) for part, p in zip(parts, learning, strict=True)]
 
     def expect(self, _: torch.Tensor) -> None:
