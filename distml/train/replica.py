@@ -7,6 +7,7 @@ no worker has used in a step stays without one, as it would in one process.
 """
 
 import contextlib
+import functools
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -80,10 +81,10 @@ class _Mean:
         # A parameter keeps its hook in a way that the garbage collector cannot follow.
         self._learning = [weakref.ref(parameter) for parameter in learning]
         # The message: all gradients, and for each the share of workers that have it.
-        self._flat: Any = torch.empty(sum(p.numel() for p in learning) + len(learning))
-        *parts, self._shares = torch.split(
-            self._flat, [*(p.numel() for p in learning), len(learning)]
-        )
+        sizes = [*(p.numel() for p in learning), len(learning)]
+        dtype = functools.reduce(torch.promote_types, (p.dtype for p in learning), torch.float32)
+        self._flat: Any = torch.empty(sum(sizes), dtype=dtype)
+        *parts, self._shares = torch.split(self._flat, sizes)
         self._parts = [part.view(p.shape) for part, p in zip(parts, learning, strict=True)]
 
     def expect(self, _: torch.Tensor) -> None:

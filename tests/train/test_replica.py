@@ -60,6 +60,9 @@ def worker(rank, folder):
     model.zero_grad(set_to_none=True)
     model(ROWS[rank], "left" if rank else "right").sum().backward()
     told["forked"] = gradients(model)
+    exact = parallel.wrap(forked().double())
+    exact(ROWS[rank].double()).sum().backward()
+    told["exact"] = gradients(exact)
     torch.save(told, f"{folder}/{rank}.pt")
     dist.barrier()
     if rank:
@@ -111,6 +114,14 @@ def test_layers_that_some_workers_use_learn_from_these_and_unused_ones_not_at_al
     assert gradients(alone)["idle.weight"] is None
     for each in told[0]:
         assert_close(each["forked"], gradients(alone))
+
+
+def test_gradients_keep_their_precision(told):
+    alone = forked().double()
+    (alone(ROWS.flatten(0, 1).double()).sum() / WORLD).backward()
+    for name, gradient in gradients(alone).items():
+        found = told[0][0]["exact"][name]
+        assert gradient is found is None or torch.allclose(found, gradient, atol=1e-14), name
 
 
 def test_a_worker_that_has_gone_ends_the_backward_pass(told):
