@@ -78,3 +78,6 @@ if mode == "shrink":
 training.join()
 ray.shutdown()
 cluster.shutdown()
+# Of a node that ended by itself Ray's cluster lets the log monitor live on.
+for left in psutil.Process().children(recursive=True):
+    left.kill()
