@@ -29,6 +29,9 @@ from distml.runs.units import UnitStore
 
 __all__ = ["Executor", "InlineExecutor", "RayExecutor"]
 
+_MOST_RENEWALS = 2
+"""Where new processes fail as well, it is the unit that cannot be loaded."""
+
 
 class Executor(Protocol):
     """Carries units out.
@@ -134,7 +137,8 @@ class RayExecutor:
         self.together = 32
         self._letters, self._speaking = Letters(ray), set[Any]()
         self._units = units
-        self._running: dict[Any, tuple[Any, ...]] = {}
+        self._running: dict[Any, tuple[tuple[Any, ...], int]] = {}
+        self._renewals = 0
         self._done: deque[tuple[Any, Outcome]] = deque()
         # Each value holds the array too, so that its id is not given to another object meanwhile.
         self._shared: dict[tuple[int, str], tuple[Any, Any]] = {}
@@ -177,13 +181,14 @@ class RayExecutor:
             memory=memory,
             max_retries=0,
             name=f"fit {getattr(ticket, 'name', unit.name)}",
+            **self._processes(),
         )
         dtype = _dtype_inside(unit, X)
         shared = [self._share(X, dtype), *map(self._share, arrays)]
         tag = {"unit": getattr(ticket, "name", unit.name), "member": unit.member}
         heard = (letterbox, tag) if letterbox else ()
         reference = task.remote(*heard, shell, settings, *shared)
-        self._running[reference] = (ticket,)
+        self._running[reference] = ((ticket,), self._renewals)
         if heard:
             self._speaking.add(reference)
 
@@ -204,9 +209,10 @@ class RayExecutor:
             memory=min(memory_bytes, self._memory_per_node) or None,
             max_retries=0,
             name=f"fit {small[0][1].name} and {len(small) - 1} others",
+            **self._processes(),
         )
         reference = task.remote(shells, settings, places, *(each for _, each in arrays.values()))
-        self._running[reference] = tuple(ticket for ticket, *_ in small)
+        self._running[reference] = (tuple(ticket for ticket, *_ in small), self._renewals)
 
     def wait(self) -> tuple[Any, Outcome]:
         """Block until Ray has one of them done, and pass on what is heard meanwhile."""
@@ -222,17 +228,25 @@ class RayExecutor:
         (done,) = found
         self._letters.pass_on(wait=done in self._speaking)
         self._speaking.discard(done)
-        tickets = self._running.pop(done)
+        tickets, renewals = self._running.pop(done)
         try:
             packed = self._ray.get(done)
+        except self._ray.exceptions.RayTaskError as error:
+            # No error of the fit, which is an outcome: this process can carry nothing out.
+            self._renewals = min(max(self._renewals, renewals + 1), _MOST_RENEWALS)
+            return _lost(tickets, f"{type(error.cause).__name__}: {error.cause}")
         except self._ray.exceptions.RayError as error:
-            lost = WorkerLostError(str(error).strip().splitlines()[0])
-            return [(ticket, Outcome(error=lost)) for ticket in tickets]
+            return _lost(tickets, str(error))
         several = packed if isinstance(packed, list) else [packed]
         return [
             (ticket, each.open(getattr(ticket, "name", "")))
             for ticket, each in zip(tickets, several, strict=True)
         ]
+
+    def _processes(self) -> dict[str, Any]:
+        """New ones after one was broken: it never tries again to load what it could not."""
+        renewed = {"env_vars": {"DISTML_RENEWALS": str(self._renewals)}}
+        return {"runtime_env": renewed} if self._renewals else {}
 
     def close(self) -> None:
         """Cancel what runs; the object store frees the arrays when nothing refers to them."""
@@ -251,6 +265,11 @@ class RayExecutor:
             copy = array.astype(dtype) if dtype else array
             self._shared[name] = (array, self._ray.put(copy))
         return self._shared[name][1]
+
+
+def _lost(tickets: Sequence[Any], said: str) -> list[tuple[Any, Outcome]]:
+    error = WorkerLostError(next(iter(said.strip().splitlines()), "the worker is gone"))
+    return [(ticket, Outcome(error=error)) for ticket in tickets]
 
 
 _SINGLE_PRECISION = frozenset(

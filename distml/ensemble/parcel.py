@@ -22,7 +22,7 @@ __all__ = ["Outcome", "Packed", "WorkerLostError", "pack"]
 
 
 class WorkerLostError(DistmlError):
-    """The process that carried out a unit died, most often for want of memory."""
+    """The process of a unit died, most often for want of memory, or cannot carry anything out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

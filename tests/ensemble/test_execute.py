@@ -24,6 +24,23 @@ from distml.runs.events import use_events
 
 pytestmark = pytest.mark.ray
 
+
+class Loads(GaussianNB):
+    """Cannot be loaded by the first process that tries to, however often that tries."""
+
+    def __init__(self, mark=""):
+        super().__init__()
+        self.mark = mark
+
+    def __setstate__(self, state):
+        broken, own = Path(state["mark"]), str(os.getpid())
+        if not broken.exists():
+            broken.write_text(own)
+        if broken.read_text() == own:
+            raise ImportError("half of it is missing")
+        super().__setstate__(state)
+
+
 X = np.random.default_rng(0).normal(size=(20_000, 10))
 Y = (X[:, 0] > 0).astype(int)
 
@@ -175,3 +192,13 @@ def test_an_error_that_cannot_travel_still_says_what_it_said():
 
     with pytest.raises(Exception, match="StubbornError: no and no"):
         fit(Raises())
+
+
+def test_a_process_that_can_load_nothing_is_not_used_again(tmp_path):
+    events = []
+    with use_events(lambda kind, **fields: events.append({"kind": kind, **fields})):
+        fitted = BaggingClassifier(Loads(str(tmp_path / "broken")), 40, random_state=0).fit(X, Y)
+    assert len(fitted.estimators_) == 40
+    reasons = [event["reason"] for event in events if event["kind"] == "unit_retried"]
+    assert reasons
+    assert all("half of it is missing" in reason for reason in reasons)
