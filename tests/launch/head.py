@@ -82,6 +82,11 @@ class running_head:  # noqa: N801 - reads as what it is, in `with`
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+        # Of nodes that the autoscaler has ended, Ray lets the log monitors live on.
+        for left in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if f"--session-dir={self.folder}/" in " ".join(left.cmdline()):
+                    left.kill()
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -78,6 +78,3 @@ if mode == "shrink":
 training.join()
 ray.shutdown()
 cluster.shutdown()
-# Of a node that ended by itself Ray's cluster lets the log monitor live on.
-for left in psutil.Process().children(recursive=True):
-    left.kill()
