@@ -98,7 +98,7 @@ CASES = {
     "frozen": (replace(PLAIN, freeze=(r"^layers\.0",)), "many", "ddp", False),
     "factors": (replace(PLAIN, lr_factors={r"^layers\.0": 0.1}), "many", "ddp", False),
     "best": (replace(PLAIN, epochs=8, lr=0.5, patience=2), "many", "ddp", True),
-    "fsdp": (PLAIN, "many", "fsdp", False),
+    "fsdp": (replace(PLAIN, epochs=6), "many", "fsdp", False),
     "fsdp seven rows": (replace(PLAIN, batch_size=3, accumulate=3), "seven", "fsdp", False),
     "fsdp clipped": (replace(PLAIN, clip_norm=0.5), "many", "fsdp", False),
     "fsdp best": (replace(PLAIN, epochs=8, lr=0.5, patience=2), "many", "fsdp", True),
@@ -151,7 +151,10 @@ def made(train, case, place=None, stop_at=None):
 
 
 def all_of(train, folder):
-    """Every case one after another, and one that is stopped and resumed."""
+    """Every case one after another, and those that are stopped and resumed.
+
+    These have 36 steps: workers look at most 16 steps after their last look whether to stop.
+    """
     found = {}
     for name, case in {**CASES, **ONLY_THERE}.items():
         try:
