@@ -83,6 +83,8 @@ def rows_of(num_rows, seed=0):
     target = (numbers @ np.array([[1.0], [-2.0], [0.5]])).astype(np.float32)
     return MemoryPart(Rows({"numbers": numbers, "y": target}))
 
+# 36 steps: workers look at most 16 steps after their last look whether they shall stop.
+LONG = replace(PLAIN, epochs=6)
 
 PARTS = {"many": rows_of(90), "seven": rows_of(7), "validation": rows_of(11, seed=1)}
 
@@ -98,7 +100,7 @@ CASES = {
     "frozen": (replace(PLAIN, freeze=(r"^layers\.0",)), "many", "ddp", False),
     "factors": (replace(PLAIN, lr_factors={r"^layers\.0": 0.1}), "many", "ddp", False),
     "best": (replace(PLAIN, epochs=8, lr=0.5, patience=2), "many", "ddp", True),
-    "fsdp": (replace(PLAIN, epochs=6), "many", "fsdp", False),
+    "fsdp": (LONG, "many", "fsdp", False),
     "fsdp seven rows": (replace(PLAIN, batch_size=3, accumulate=3), "seven", "fsdp", False),
     "fsdp clipped": (replace(PLAIN, clip_norm=0.5), "many", "fsdp", False),
     "fsdp best": (replace(PLAIN, epochs=8, lr=0.5, patience=2), "many", "fsdp", True),
@@ -111,7 +113,7 @@ ONLY_THERE = {
         "ddp",
         False,
     ),
-    "dropout": (replace(PLAIN, build=partial(Net, dropout=0.5), epochs=6), "many", "ddp", False),
+    "dropout": (replace(LONG, build=partial(Net, dropout=0.5)), "many", "ddp", False),
     "broken": (replace(PLAIN, build=Broken), "many", "ddp", False),
 }
 
@@ -151,10 +153,7 @@ def made(train, case, place=None, stop_at=None):
 
 
 def all_of(train, folder):
-    """Every case one after another, and those that are stopped and resumed.
-
-    These have 36 steps: workers look at most 16 steps after their last look whether to stop.
-    """
+    """Every case one after another, and those that are stopped and resumed."""
     found = {}
     for name, case in {**CASES, **ONLY_THERE}.items():
         try:
@@ -343,14 +342,14 @@ def test_any_number_of_workers_twice(here, num_workers):
 
 def stop_at_16(train, place):
     try:
-        fit_network(made(train, CASES["plain"], place, stop_at=16), PLAIN)
+        fit_network(made(train, (LONG, "many", "ddp", False), place, stop_at=16), LONG)
     except StoppedError:
         return "stopped"
 
 
 def go_on(train, place):
-    case = (PLAIN, "many", "fsdp" if train.world_size > 2 else "ddp", False)
-    return fit_network(made(train, case, place), PLAIN)
+    case = (LONG, "many", "fsdp" if train.world_size > 2 else "ddp", False)
+    return fit_network(made(train, case, place), LONG)
 
 
 @pytest.mark.slow
@@ -359,8 +358,8 @@ def test_another_number_of_workers_goes_on_with_the_same_batches(here, tmp_path,
     before, after = (Setup(seed=SEED, workers=Workers(num_workers=n)) for n in numbers)
     assert run_on_workers(stop_at_16, str(tmp_path), before, PARTS) == "stopped"
     fitted, _ = carry_out(go_on, str(tmp_path), after, PARTS)
-    assert fitted.num_steps == here["plain"].num_steps
-    assert_equal(fitted, here["plain"], atol=1e-5)
+    assert fitted.num_steps == here["fsdp"].num_steps
+    assert_equal(fitted, here["fsdp"], atol=1e-5)
 
 
 def runs_out_of_memory(train, training):
