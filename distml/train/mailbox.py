@@ -11,7 +11,7 @@ from distml.train.lean import train_functions
 
 __all__ = ["Mailbox", "MailboxChannel"]
 
-_HEAR_EVERY_S = 0.25
+_HEAR_EVERY_S = 0.5
 
 
 class Mailbox:
@@ -68,7 +68,8 @@ class MailboxChannel:
             if done:
                 self._answer, self._heard_at = None, now
                 self._stop = bool(ray.get(done[0]))
-        elif now - self._heard_at > _HEAR_EVERY_S:
+        # All look together and stop if one has heard that they shall.
+        elif self._rank == 0 and now - self._heard_at > _HEAR_EVERY_S:
             self._answer = self._mailbox.post.remote(self._rank, [])
         return self._stop
 
