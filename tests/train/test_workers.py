@@ -83,6 +83,7 @@ def rows_of(num_rows, seed=0):
     target = (numbers @ np.array([[1.0], [-2.0], [0.5]])).astype(np.float32)
     return MemoryPart(Rows({"numbers": numbers, "y": target}))
 
+
 # 36 steps: workers look at most 16 steps after their last look whether they shall stop.
 LONG = replace(PLAIN, epochs=6)
 
