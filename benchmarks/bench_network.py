@@ -1,8 +1,8 @@
 """A small network on 1,000,000 x 30: rows a second and time to the first step, beside peers.
 
-An MLP of 128 and 64, batches of 1024 rows, one thread a worker. Beside distml in this process and
-on two workers: a bare loop over tensors, torch's own DataLoader, Ray Data, and skorch and Lightning
-where they are installed (`pip install skorch lightning`).
+An MLP of 128 and 64, batches of 1024 rows (and of 2048 and 8192), one thread a worker. Beside
+distml in this process and on two workers: a bare loop over tensors, torch's own DataLoader, Ray
+Data, and skorch and Lightning where they are installed (`pip install skorch lightning`).
 The first epoch is left out of the speed. Two bare loops at one time, each with half of every batch
 and nothing to tell the other, show the most that two workers could reach.
 """
@@ -25,8 +25,9 @@ from distml.train import MLP, NeuralClassifier
 
 EPOCHS = 4
 CONTENDERS = [
-    "bare", "bare 2048", "distml", "distml 2048", "2 bare", "2 bare 2048", "2 workers",
-    "2 workers 2048", "loader", "ray data",
+    "bare", "bare 2048", "bare 8192", "distml", "distml 2048", "distml 8192", "2 bare",
+    "2 bare 2048", "2 bare 8192", "2 workers", "2 workers 2048", "2 workers 8192", "loader",
+    "ray data",
 ]  # fmt: skip
 
 
@@ -175,7 +176,8 @@ def measure(contender: str, arguments: Namespace) -> Figures:
     """Train once."""
     torch.set_num_threads(1)
     X, y = rows(arguments.rows)
-    batch_size = 2048 if contender.endswith("2048") else 1024
+    last = contender.split()[-1]
+    batch_size = int(last) if last.isdigit() else 1024
     if contender == "loader":
         return loader(X, y)
     if contender in PEERS:
@@ -194,12 +196,13 @@ def main() -> None:
     results, arguments = compare(contenders, measure, options={"rows": 1_000_000})
     speed = {name: median(results, name, "rows_per_s") for name in contenders}
     before = {name: median(results, name, "before_s") for name in contenders}
-    ratios = {
-        "one_of_bare": speed["distml"] / speed["bare"],
-        "one_of_bare_2048": speed["distml 2048"] / speed["bare 2048"],
-        "two_bare_of_one": speed["2 bare"] / speed["bare"],
-        "two_of_one": speed["2 workers"] / speed["distml"],
-        "two_of_one_2048": speed["2 workers 2048"] / speed["distml 2048"],
+    ratios = {}
+    for size in ("", " 2048", " 8192"):
+        end = size.replace(" ", "_")
+        ratios[f"one_of_bare{end}"] = speed[f"distml{size}"] / speed[f"bare{size}"]
+        ratios[f"two_bare_of_one{end}"] = speed[f"2 bare{size}"] / speed[f"bare{size}"]
+        ratios[f"two_of_one{end}"] = speed[f"2 workers{size}"] / speed[f"distml{size}"]
+    ratios |= {
         "one_of_loader": speed["distml"] / speed["loader"],
         "before_over_bare_s": before["distml"] - before["bare"],
         "before_over_bare_two_workers_s": before["2 workers"] - before["bare"],
