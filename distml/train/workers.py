@@ -45,9 +45,9 @@ _ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
 _LOOK_EVERY_S = 0.1
-"""Whether it is over, or a signal has come: costs nothing."""
+"""Whether it is over, or a signal has come: no other process is asked."""
 _LISTEN_EVERY_S = 0.5
-"""What workers told: it costs their CPUs 2 ms, for which all of them wait."""
+"""What workers told: each time takes a millisecond of CPUs that they may be using themselves."""
 _RESIZE_EVERY_S = 5.0
 
 
