@@ -8,28 +8,26 @@ outlives it.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from distml.data.ahead import Ahead, Room
+from distml.data.cache import ShardCache
 from distml.data.dataset import ShardedDataset
+from distml.data.fetch import Beside, Decode, Fetched, ShardSource
 from distml.data.gather import Arrays, Block, Gather
-from distml.data.matrix import as_matrix
+from distml.data.joined import empty
 from distml.data.order import BLOCKS_PER_STREAM, StreamOrder, StreamPlan
 from distml.data.ragged import RaggedArray
 from distml.data.reading import FooterCache
-from distml.data.selection import keep_rows
 from distml.errors import DataError, UserError
 
 __all__ = ["StreamReader"]
 
 Rows = npt.NDArray[np.int64]
-Decode = Callable[[pa.Table], Mapping[str, np.ndarray | RaggedArray]]
-Beside = Callable[[Sequence[int]], Mapping[str, np.ndarray]]
 
 _BYTES_AT_ONCE = 1 << 20  # batches are laid out together up to this size, which the cache holds
 
@@ -48,6 +46,8 @@ class StreamReader:
         rows: Mapping[int, npt.NDArray[np.integer]] | None = None,
         decode: Decode | None = None,
         beside: Beside | None = None,
+        cache: ShardCache | None = None,
+        keep: bool = True,
     ) -> None:
         """Prepare; nothing is read yet.
 
@@ -62,6 +62,8 @@ class StreamReader:
             decode: makes arrays with a row for each row of a table; called with the rows of a block
                 (and, for a worker without rows, with none). One float32 matrix `x` by default.
             beside: gives further arrays of all rows of some shards, which are not read from them.
+            cache: decoded shards that need not be read again; of the same rows and `decode`.
+            keep: put there those that are decoded, for they will be read again.
 
         Raises:
             UserError: the order was made for other rows, or there is no such worker.
@@ -70,11 +72,17 @@ class StreamReader:
             raise UserError(f"stream: rank={rank} of world={world}: give a rank below {world}")
         self.order = order
         """Which rows each batch has."""
-        self._dataset, self._columns = dataset, tuple(columns)
-        self._rank, self._world, self._rows = rank, world, rows
-        self._decode = decode or (lambda table: {"x": as_matrix(table)})
-        self._beside = beside or (lambda shards: {})
-        self._check_rows()
+        self._rank, self._world = rank, world
+        self._source = ShardSource(
+            dataset=dataset,
+            columns=tuple(columns),
+            rows=rows,
+            decode=decode,
+            beside=beside,
+            cache=cache,
+            keep=keep,
+        )
+        _check_rows(dataset, rows, order)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Arrays]:
         """This worker's rows of the global batches from `start` on, in the order they come round.
@@ -107,12 +115,12 @@ class StreamReader:
         # streams of equal length end their blocks at the same time.
         room = Room(_places(len(lengths[own])))
         with (
-            Ahead(self._tables(blocks, room), "distml-read") as tables,
-            Ahead(self._arrays(epoch, blocks, tables, room), "distml-decode") as arrays,
+            Ahead(self._fetched(blocks, room), "distml-read") as fetched,
+            Ahead(self._arrays(epoch, blocks, fetched, room), "distml-decode") as arrays,
             room,
         ):
             gather = Gather(lengths[own], blocks, arrays, room.leave)
-            like = gather.like() or self._no_rows()
+            like = gather.like() or self._source.no_rows()
             step = self._batches_at_once(like)
             for at in range(0, len(ends) - 1, step):
                 taken = order.taken(lengths, ends[at : at + step + 1])[:, own]
@@ -139,29 +147,25 @@ class StreamReader:
                     )
         return sorted(blocks, key=lambda b: (max(b.rows.start, int(first[b.stream])), b.stream))
 
-    def _tables(self, blocks: Sequence[Block], room: Room) -> Iterator[pa.Table]:
+    def _fetched(self, blocks: Sequence[Block], room: Room) -> Iterator[Fetched]:
         footers = FooterCache()
         for block in blocks:
             if not room.enter():
                 return
-            yield pa.concat_tables([self._read(shard, footers) for shard in block.shards])
-
-    def _read(self, shard: int, footers: FooterCache) -> pa.Table:
-        table = self._dataset.read_shard(shard, self._columns, footers=footers)
-        return table if self._rows is None else keep_rows(table, self._rows[shard])
+            yield self._source.fetch(block.shards, footers)
 
     def _arrays(
-        self, epoch: int, blocks: Sequence[Block], tables: Iterator[pa.Table], room: Room
+        self, epoch: int, blocks: Sequence[Block], fetched: Iterator[Fetched], room: Room
     ) -> Iterator[Arrays]:
         like: Arrays | None = None
         for block in blocks:
-            table = None if room.closed else next(tables, None)
-            if table is None:
+            shards = None if room.closed else next(fetched, None)
+            if shards is None:
                 return
-            arrays = {**self._decode(table), **self._beside(block.shards)}
-            del table
+            arrays = self._source.arrays(shards)
+            del shards
             like = like or {name: values[:0].copy() for name, values in arrays.items()}
-            _check_arrays(arrays, like, len(block.rows))
+            _check_arrays(arrays, like)
             self._shuffle(arrays, epoch, block)
             yield arrays
             del arrays
@@ -183,24 +187,6 @@ class StreamReader:
         rows = min(_BYTES_AT_ONCE // max(row_bytes, 1), self.order.block_rows)
         return max(1, rows * self._world // self.order.batch_size)
 
-    def _no_rows(self) -> Arrays:
-        """What `decode` makes of a table without rows."""
-        schema = self._dataset.select(self._columns).schema
-        return {**self._decode(schema.empty_table()), **self._beside(())}
-
-    def _check_rows(self) -> None:
-        shards, rows = self._dataset.shards, self._rows
-        if rows is None:
-            there = [shard.num_rows for shard in shards]
-        else:
-            there = [len(rows.get(i, ())) for i in range(len(shards))]
-        if there != list(self.order.shard_rows):
-            raise UserError(
-                f"stream: the order is for {self.order.num_rows} rows in "
-                f"{len(self.order.shard_rows)} shards, the data has {sum(there)} in {len(there)}; "
-                "make the order from the rows that are read"
-            )
-
 
 def _places(num_streams: int) -> int:
     """Blocks that are held at the same time, the one that is being made among them."""
@@ -211,21 +197,32 @@ def _picked(values: np.ndarray | RaggedArray, rows: Rows) -> np.ndarray | Ragged
     """Rows in another order."""
     if isinstance(values, RaggedArray):
         return values.take(rows)
-    # In Arrow's memory, which keeps what is freed: NumPy's goes back to the system, and to get it
-    # anew costs more than to shuffle.
-    if not values.nbytes or values.dtype.hasobject:
+    if values.dtype.hasobject:
         return values.take(rows, axis=0)
-    out = np.frombuffer(pa.allocate_buffer(values.nbytes), values.dtype).reshape(values.shape)
-    return np.take(values, rows, axis=0, out=out, mode="clip")
+    return np.take(values, rows, axis=0, out=empty(values.shape, values.dtype), mode="clip")
 
 
-def _check_arrays(arrays: Arrays, like: Arrays, num_rows: int) -> None:
+def _check_rows(
+    dataset: ShardedDataset,
+    rows: Mapping[int, npt.NDArray[np.integer]] | None,
+    order: StreamOrder,
+) -> None:
+    if rows is None:
+        there = [shard.num_rows for shard in dataset.shards]
+    else:
+        there = [len(rows.get(i, ())) for i in range(len(dataset.shards))]
+    if there != list(order.shard_rows):
+        raise UserError(
+            f"stream: the order is for {order.num_rows} rows in {len(order.shard_rows)} shards, "
+            f"the data has {sum(there)} in {len(there)}; make the order from the rows that are read"
+        )
+
+
+def _check_arrays(arrays: Arrays, like: Arrays) -> None:
     """See that arrays can be copied into batches of the first block's names, types and shapes."""
     if arrays.keys() != like.keys():
         raise DataError(f"stream: decode gave {sorted(arrays)}, before {sorted(like)}")
     for name, values in arrays.items():
-        if len(values) != num_rows:
-            raise DataError(f"stream: decode gave {len(values)} {name!r} for {num_rows} rows")
         if values.dtype != like[name].dtype or values.shape[1:] != like[name].shape[1:]:
             raise DataError(
                 f"stream: decode gave {name!r} as {values.dtype}{list(values.shape[1:])}, before "

@@ -7,15 +7,16 @@ whose share is empty gets one row that counts nothing, so that no collective wai
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
+from distml.data.cache import ShardCache
 from distml.data.gather import Arrays
 from distml.data.order import MemoryOrder
 from distml.data.ragged import RaggedArray
@@ -104,6 +105,8 @@ class Batches:
     """Whether a last batch of fewer rows is left out."""
     epoch: int = 0
     """Which epoch."""
+    is_last: bool = False
+    """Whether nobody will want these rows again, so that they need not be kept."""
     start: int = 0
     """The first batch wanted."""
     rank: int = 0
@@ -123,6 +126,9 @@ class Part(Protocol):
 
     def batches(self, wanted: Batches) -> Iterator[Batch]:
         """This worker's part of one global batch after another."""
+
+    def close(self) -> None:
+        """Let go of what is kept from one epoch to the next. May be read again."""
 
 
 class MemoryPart:
@@ -151,6 +157,10 @@ class MemoryPart:
     def is_on(self, device: torch.device) -> bool:
         """Whether a device has its arrays already."""
         return device in self._copies
+
+    def close(self) -> None:
+        """See `Part`."""
+        self._ahead, self._copies = {}, {}
 
     @property
     def nbytes(self) -> int:
@@ -202,20 +212,27 @@ class StreamPart:
     """Rows that do not fit into memory: read shard by shard, within a bounded buffer.
 
     Args:
-        reader_of: makes the reader for batches that are wanted.
+        reader_of: makes the reader for batches that are wanted, with a cache of decoded shards.
         num_rows: rows of all workers together.
     """
 
-    def __init__(self, reader_of: Any, num_rows: int) -> None:
+    def __init__(
+        self, reader_of: Callable[[Batches, ShardCache], StreamReader], num_rows: int
+    ) -> None:
         self._reader_of, self.num_rows = reader_of, num_rows
+        self._cache = ShardCache()
+
+    def close(self) -> None:
+        """See `Part`."""
+        self._cache.close()
 
     def num_batches(self, wanted: Batches) -> int:
         """See `Part`."""
-        return self._reader_of(wanted).order.num_batches()
+        return self._reader_of(wanted, self._cache).order.num_batches()
 
     def batches(self, wanted: Batches) -> Iterator[Batch]:
         """See `Part`."""
-        reader: StreamReader = self._reader_of(wanted)
+        reader = self._reader_of(wanted, self._cache)
         if reader.order.num_streams < wanted.world_size and not wanted.rank:
             _LOG.warning(
                 "memory_bytes leaves room for %d streams, which %d workers share: give more "

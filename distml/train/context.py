@@ -75,11 +75,11 @@ class Train(Known):
     """The metrics of each report so far, those before a resume included."""
 
     def __post_init__(self) -> None:
-        self._kept = Kept(self.parallel)
-        self._writer = Writer()
+        self._kept, self._writer = Kept(self.parallel), Writer()
         self._saved_at = self._asked_at = time.monotonic()
         self._saved = (-1, 0)
         self._looked_at, self._looked_step, self._look_step = time.monotonic(), 0, 0
+        self._num_epochs: int | None = None
 
     @property
     def world_size(self) -> int:
@@ -127,9 +127,9 @@ class Train(Known):
 
     def epochs(self, num_epochs: int) -> Iterator[int]:
         """The epochs that are still to be done, from where the training stands."""
+        self._num_epochs = num_epochs
         while self.position.epoch < num_epochs:
-            epoch = self.position.epoch
-            yield epoch
+            yield (epoch := self.position.epoch)
             if self.position.epoch == epoch:
                 self.position.epoch, self.position.batch = epoch + 1, 0
 
@@ -170,6 +170,7 @@ class Train(Known):
             shuffle=counts if shuffle is None else shuffle,
             drop_last=drop_last,
             epoch=self.position.epoch,
+            is_last=self.position.epoch + counts == self._num_epochs,
             start=self.position.batch if counts else 0,
             rank=self.rank,
             world_size=self.world_size,
@@ -194,8 +195,7 @@ class Train(Known):
             StorageError: the storage of checkpoints is full or refuses.
         """
         self._kept.add(kept)
-        means = self.mean(metrics)
-        self.history.append(means)
+        self.history.append(means := self.mean(metrics))
         self.best.take(means, self.position.step)
         try:
             if self.rank == 0:
@@ -237,6 +237,8 @@ class Train(Known):
         """Let the last checkpoint get to its place, and pass over what is wrong with it."""
         with contextlib.suppress(Exception):
             self._writer.wait()
+        for part in self.parts.values():
+            part.close()
 
     def _latest(self, place: Checkpoints) -> tuple[Any, dict[str, Any]] | None:
         """The last checkpoint there is for the first worker, who has written it: for all of them.
@@ -283,9 +285,8 @@ class Train(Known):
         ]
         stop, due, ask, seconds = self.parallel.sum([float(flag) for flag in flags])
         self._looked(now, seconds)
-        loses_node = False
-        if ask:
-            self._asked_at, loses_node = now, self.channel.must_save()
+        self._asked_at = now if ask else self._asked_at
+        loses_node = bool(ask) and self.channel.must_save()
         if stop or due or loses_node:
             self.save(wait=bool(stop or loses_node))
         if stop:
@@ -294,6 +295,6 @@ class Train(Known):
     def _looked(self, now: float, seconds: float) -> None:
         """Fix when to look again: the same batch on all workers, for they look together."""
         step = self.position.step
-        in_time = int(_LOOK_EVERY_S * (step - self._looked_step) / max(seconds, 1e-9))
-        self._look_step = step + min(max(in_time, 1), _MOST_UNSEEN)
+        steps = int(_LOOK_EVERY_S * (step - self._looked_step) / max(seconds, 1e-9))
+        self._look_step = step + min(max(steps, 1), _MOST_UNSEEN)
         self._looked_at, self._looked_step = now, step

@@ -83,7 +83,7 @@ class NeuralClassifier(ClassifierMixin, Network):
         on_nan: what to do when the loss is not finite: `stop`, or `rollback`: go on once from the
             last checkpoint at a tenth of the rate.
         memory_bytes: what rows may take in memory; a dataset that takes more is streamed, all but
-            its targets. `None`: it is read whole.
+            its targets, and kept decoded on the node's disk meanwhile. `None`: it is read whole.
         checkpoint_every_s: seconds between checkpoints in the middle of an epoch, in a run.
         random_state: seed of weights, order and dropout.
 

@@ -67,8 +67,8 @@ class Loop:
     inputs: Inputs = field(default_factory=Inputs)
     """How columns become the fields of a batch."""
     memory_bytes: int | None = None
-    """What rows may take in memory; if all parts take more, they are streamed, all but the label.
-    `None`: they are read whole."""
+    """What rows may take in memory; if all parts take more, they are streamed, all but the label,
+    and kept decoded on the node's disk meanwhile. `None`: they are read whole."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """What the function takes beside the `Train`."""
     metric: str = "val_loss"

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from distml.data import RaggedArray, Selection, StreamOrder, StreamReader, divide
+from distml.data.cache import ShardCache
 from distml.errors import UserError
 from distml.train.batch import Batches, Part, StreamPart
 from distml.train.inputs import Inputs
@@ -131,7 +132,7 @@ def stream_part(
     of_fields = _longest_rows if inputs.shape(0).is_ragged else _usual_rows
     row_bytes = math.ceil(of_fields(rows, decode) + beside)
     reader = partial(_reader, rows, decode, _Targets(targets, rows.counts), row_bytes, memory_bytes)
-    reader(Batches(batch_size=1))  # is refused at once where the memory is too little
+    reader(Batches(batch_size=1), ShardCache())  # refused at once where the memory is too little
     return StreamPart(reader, rows.num_rows)
 
 
@@ -142,6 +143,7 @@ def _reader(
     row_bytes: int,
     memory_bytes: int,
     wanted: Batches,
+    cache: ShardCache,
 ) -> StreamReader:
     dataset = rows.dataset
     order = StreamOrder.plan(
@@ -163,6 +165,8 @@ def _reader(
         rows=rows.numbers,
         decode=decode,
         beside=targets,
+        cache=cache,
+        keep=not wanted.is_last,
     )
 
 

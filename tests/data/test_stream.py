@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distml.data import RaggedArray, ShardedDataset, StreamOrder, StreamReader
+from distml.data.cache import ShardCache
 from distml.errors import DataError, UserError
 
 WORLDS = (1, 2, 3, 4, 8)
@@ -233,8 +234,9 @@ def test_reading_waits_when_two_blocks_of_each_stream_are_there(tmp_path):
 # --- memory
 
 
+@pytest.mark.parametrize("keeps", [False, True], ids=["read", "kept"])
 @pytest.mark.parametrize("num_streams", [1, 4])
-def test_memory_is_what_the_plan_allows(tmp_path, num_streams):
+def test_memory_is_what_the_plan_allows(tmp_path, monkeypatch, num_streams, keeps):
     rows, columns = 20_000, 10
     for number in range(16):
         values = np.random.default_rng(number).random((columns, rows), dtype=np.float32)
@@ -245,10 +247,15 @@ def test_memory_is_what_the_plan_allows(tmp_path, num_streams):
     memory = 3 * num_streams * block_bytes
     order = StreamOrder.plan([rows] * 16, columns * 4, memory, batch_size=512, seed=0)
     assert order.num_streams == num_streams
+    monkeypatch.setenv("DISTML_SCRATCH", str(tmp_path))
+    cache = ShardCache() if keeps else None
+    reader = StreamReader(dataset, dataset.schema.names, order, cache=cache)
+    if keeps:
+        list(reader.batches(1))
     arrow = pa.total_allocated_bytes()
     seen = []
     tracemalloc.start()
-    for _ in StreamReader(dataset, dataset.schema.names, order).batches(0):
+    for _ in reader.batches(0):
         seen.append(pa.total_allocated_bytes() - arrow + tracemalloc.get_traced_memory()[0])
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -178,7 +178,7 @@ def decoded(table):
 
 
 def streamed(dataset):
-    def reader_of(wanted):
+    def reader_of(wanted, cache):
         order = StreamOrder(
             shard_rows=tuple(shard.num_rows for shard in dataset.shards),
             batch_size=wanted.batch_size,
@@ -195,6 +195,7 @@ def streamed(dataset):
             rank=wanted.rank,
             world=wanted.world_size,
             decode=decoded,
+            cache=cache,
         )
 
     return StreamPart(reader_of, sum(shard.num_rows for shard in dataset.shards))

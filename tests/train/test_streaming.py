@@ -138,6 +138,56 @@ def test_a_fit_holds_a_few_shards_and_never_the_table(dataset, monkeypatch):
     assert 200 <= held.most_rows <= 1000
 
 
+# --- what is kept between epochs
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    monkeypatch.setenv("DISTML_SCRATCH", str(tmp_path))
+    return tmp_path
+
+
+def test_more_epochs_neither_read_nor_decode_more(dataset, monkeypatch, scratch):
+    done = []
+
+    def counting(method):
+        def counted(self, *arguments, **options):
+            done.append(method.__name__)
+            return method(self, *arguments, **options)
+
+        return counted
+
+    monkeypatch.setattr(ShardedDataset, "read_shard", counting(ShardedDataset.read_shard))
+    monkeypatch.setattr(Inputs, "rows", counting(Inputs.rows))
+    few, many = (
+        (network(memory_bytes=100_000).set_params(epochs=epochs).fit(dataset, "y"), len(done))
+        for epochs in (2, 5)
+    )
+
+    assert many[1] == 2 * few[1]
+
+
+def test_what_is_kept_changes_no_weight(dataset, monkeypatch, scratch):
+    kept = network(memory_bytes=100_000).fit(dataset, "y").weights_
+    monkeypatch.setenv("DISTML_SCRATCH", "")
+    read = network(memory_bytes=100_000).fit(dataset, "y").weights_
+
+    assert all(np.array_equal(kept[name], read[name]) for name in kept)
+
+
+def test_nothing_is_left_of_what_a_fit_kept(dataset, scratch):
+    network(memory_bytes=100_000, early_stopping=2).fit(dataset, "y")
+    (root,) = scratch.iterdir()
+
+    assert [path for path in root.iterdir() if path.is_dir()] == []
+
+
+def test_one_epoch_alone_is_not_kept(dataset, scratch):
+    network(memory_bytes=100_000).set_params(epochs=1).fit(dataset, "y")
+
+    assert [path for path in scratch.rglob("*") if path.suffix == ".arrays"] == []
+
+
 # --- rows of different lengths
 
 
