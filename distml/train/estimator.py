@@ -25,7 +25,7 @@ from distml.train.network import Network
 from distml.train.objective import objective_of
 from distml.train.preparation import prepare
 from distml.train.reading import read_given, read_rows
-from distml.train.targets import ClassTargets, ScaledTargets, named_loss
+from distml.train.targets import ClassTargets, ScaledTargets, distinct, named_loss
 
 __all__ = ["NeuralClassifier", "NeuralRegressor", "NeuralTransformer"]
 
@@ -157,9 +157,10 @@ class NeuralClassifier(ClassifierMixin, Network):
         carry_on = carry_on and hasattr(self, "weights_")
         given = read_given(self, X, y, reset=not carry_on)
         target = given.targets(self)
-        check_classification_targets(target)
+        if target.dtype.kind not in "iub":  # whole numbers are classes, whichever they are
+            check_classification_targets(target)
         if not carry_on:
-            self.classes_ = np.unique(target if classes is None else np.asarray(classes))
+            self.classes_ = distinct(target if classes is None else np.asarray(classes))
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y has 1 class, {self.classes_[0]!r}; a classifier needs at least two"

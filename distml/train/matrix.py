@@ -33,6 +33,8 @@ Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32]
 
 _ROWS_AT_ONCE = 1 << 13
+_WIDE = 1024
+"""Numbers of a row over which a loop of NumPy is worth its call."""
 _FAR = 1000.0
 _EXACT = (np.float32, np.float16, np.uint8)
 
@@ -162,16 +164,27 @@ def measure(array: npt.NDArray[Any]) -> tuple[Scale, Floats]:
 
 def _measure_block(block: Floats) -> tuple[Any, Floats, Floats]:
     """Count, mean and sum of squared deviations of each column, without NaN."""
+    rows = _rows_in_one(block)
+    wide = block.reshape(len(block) // rows, -1)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = block.mean(axis=0)
+        mean = wide.sum(axis=0).reshape(rows, -1).sum(axis=0) / len(block)
         if not np.isnan(mean).any():
-            block -= mean
-            return float(len(block)), mean, np.einsum("ij,ij->j", block, block)
+            wide -= np.tile(mean, rows)
+            squares = np.einsum("ij,ij->j", wide, wide)
+            return float(len(block)), mean, squares.reshape(rows, -1).sum(axis=0)
         missing = np.isnan(block)
         there = len(block) - missing.sum(axis=0).astype(np.float64)
         mean = np.where(missing, 0.0, block).sum(axis=0) / np.maximum(there, 1.0)
         block = np.where(missing, 0.0, block - mean)
     return there, mean, np.einsum("ij,ij->j", block, block)
+
+
+def _rows_in_one(block: Floats) -> int:
+    """How many rows to take as one long one, over which NumPy is several times as fast."""
+    rows = 1
+    while 2 * rows * block.shape[1] <= _WIDE and len(block) % (2 * rows) == 0:
+        rows *= 2
+    return rows
 
 
 def _check_finite(block: Matrix, names: Sequence[str] | None = None) -> None:

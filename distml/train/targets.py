@@ -10,9 +10,11 @@ from sklearn.utils.validation import _check_sample_weight
 
 from distml.errors import DataError, UserError
 
-__all__ = ["ClassTargets", "ScaledTargets", "named_loss", "row_weights"]
+__all__ = ["ClassTargets", "ScaledTargets", "distinct", "named_loss", "row_weights"]
 
 Array = npt.NDArray[Any]
+
+_CLOSE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +69,20 @@ class ScaledTargets:
         """`y`: float32 array of shape (n, n_targets)."""
         wide = target.reshape(len(target), -1).astype(np.float64)
         return {"y": np.ascontiguousarray((wide - self.mean) / self.scale, dtype=np.float32)}
+
+
+def distinct(labels: Array) -> Array:
+    """What `np.unique` gives; whole numbers that are close to each other are counted, not sorted.
+
+    Args:
+        labels: array of shape (n,).
+    """
+    if labels.dtype.kind in "iu" and len(labels):
+        low, high = int(labels.min()), int(labels.max())
+        if high - low <= _CLOSE and high < 2**63:
+            there = np.bincount(labels.astype(np.int64) - low)
+            return (np.flatnonzero(there) + low).astype(labels.dtype)
+    return np.unique(labels)
 
 
 def named_loss(loss: Any, default: str) -> Any:

@@ -55,6 +55,17 @@ def test_blocks_are_measured_as_one_array():
     assert not origin.any()
 
 
+@pytest.mark.parametrize("num_rows", [1, 7, 64, 8192, 8193, 12_345])
+@pytest.mark.parametrize("width", [1, 3, 100, 2000])
+def test_any_number_of_rows_and_columns_is_measured(num_rows, width):
+    X = np.random.default_rng(0).normal(50, 3, (num_rows, width)).astype(np.float32)
+    scale, _ = measure(X)
+    exact = X.astype(np.float64)
+    assert scale.mean == pytest.approx(exact.mean(axis=0), rel=1e-12)
+    if num_rows > 1:
+        assert scale.std == pytest.approx(exact.std(axis=0), rel=1e-12)
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.int64, bool], ids=lambda kind: kind.__name__)
 def test_all_kinds_of_numbers_are_measured(kind):
     scale, _ = measure(np.array([[0, 1], [1, 1], [1, 1]], dtype=kind))
