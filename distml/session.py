@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -66,6 +67,7 @@ _listener: ContextVar[Callable[[Mapping[str, Any]], None] | None] = ContextVar(
     "listener", default=None
 )
 _LISTENER = "distml"
+_connecting: list[float] = []
 
 
 def connect(num_cpus: int | None = None) -> None:
@@ -78,6 +80,7 @@ def connect(num_cpus: int | None = None) -> None:
     Raises:
         UserError: `RAY_ADDRESS` names no Ray that answers.
     """
+    begun = time.perf_counter()
     address = os.environ.get("RAY_ADDRESS", "local")
     imported_before = "ray" in sys.modules and "RAY_AUTH_MODE" not in os.environ
     for name, value in _ENVIRONMENT.items():
@@ -114,6 +117,12 @@ def connect(num_cpus: int | None = None) -> None:
         ) from error
     if listener is not None:
         _listen(listener)
+    _connecting.append(time.perf_counter() - begun)
+
+
+def connecting_s() -> float:
+    """Seconds that this process has waited in `connect` for Ray to be there."""
+    return sum(_connecting)
 
 
 def disconnect() -> None:

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from distml import session
 from distml.errors import DistmlError
 
-__all__ = ["BRIEF_S", "Work", "networks_in", "spread", "workers_of"]
+__all__ = ["BRIEF_S", "Work", "connecting_s", "networks_in", "spread", "workers_of"]
 
 BRIEF_S = 10.0
 """Less than this on one process is over by the time Ray and its workers are there."""
@@ -90,6 +90,11 @@ def attempt(do: Callable[..., Any], shared: Any, piece: Any, cpus: int, name: st
     except Exception as error:
         said = " ".join(str(error).split())
         return DistmlError(f"{name} failed ({type(error).__name__}: {said})")
+
+
+def connecting_s() -> float:
+    """Seconds that this process has waited for Ray to start."""
+    return session.connecting_s()
 
 
 def _over_ray(

@@ -99,7 +99,8 @@ def scores_text(record: RunRecord, width: int) -> str:
     tests = dict.fromkeys(n for row in rows for n, value in row.items() if _is_scores(value))
     if not tests:
         return _section("scores", table(rows, inner) or block(flat(record.metrics), inner))
-    return "\n\n".join(_section(test, table(_of_one_test(record, test), inner)) for test in tests)
+    of_each = [(test, _of_one_test(record, test, len(tests) > 1)) for test in tests]
+    return "\n\n".join(_section(test, table(rows, inner)) for test, rows in of_each)
 
 
 def job_help(job: "JobFile", width: int) -> str:
@@ -191,13 +192,15 @@ def _is_scores(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
-def _of_one_test(record: RunRecord, test: str) -> list[dict[str, Any]]:
+def _of_one_test(record: RunRecord, test: str, has_others: bool) -> list[dict[str, Any]]:
     """Each model's name and kind, its scores on one test set, then its times and size."""
     laid = []
     for row in record.table:
         if test in row:
-            plain = {name: value for name, value in row.items() if not _is_scores(value)}
-            words = {name: value for name, value in plain.items() if isinstance(value, str)}
+            plain = {n: value for n, value in row.items() if not _is_scores(value)}
+            words = {n: value for n, value in plain.items() if isinstance(value, str)}
+            if has_others and "predict_s" in plain:
+                plain["predict_s, all sets"] = plain.pop("predict_s")
             size = {"size": _size(plain.pop("size_bytes"))} if "size_bytes" in plain else {}
             laid.append({**words, **row[test], **plain, **size})
     return [*laid[:1], *_half_widths(record, test), *laid[1:]]
@@ -207,9 +210,8 @@ def _networks(record: RunRecord) -> list[dict[str, Any]]:
     """A row for each network; the memory of one is that of the worker that needed most."""
     laid = []
     for row in record.details.get("networks") or ():
-        plain = dict(row)
-        memory = {"memory": _size(plain.pop("peak_bytes"))} if "peak_bytes" in plain else {}
-        laid.append({**plain, **memory})
+        memory = {"memory": _size(row["peak_bytes"])} if "peak_bytes" in row else {}
+        laid.append({**{n: v for n, v in row.items() if n != "peak_bytes"}, **memory})
     return laid
 
 

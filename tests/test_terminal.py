@@ -85,6 +85,7 @@ def test_each_test_set_has_a_table_of_its_own():
             "model": "stack",
             "kind": "ensemble",
             "fit_s": 2.0,
+            "predict_s": 3.0,
             "old": {"r2": 0.5},
             "new": {"r2": 0.4},
         },
@@ -93,13 +94,13 @@ def test_each_test_set_has_a_table_of_its_own():
     record = RunRecord(run_id="r", job_file="j.py", table=rows)
     assert terminal.scores_text(record, 80).splitlines() == [
         "old",
-        "  model  kind          r2   fit_s",
-        "  stack  ensemble  0.5000  2.0000",
+        "  model  kind          r2   fit_s  predict_s, all sets",
+        "  stack  ensemble  0.5000  2.0000               3.0000",
         "  tree   member    0.3000  1.0000",
         "",
         "new",
-        "  model  kind          r2   fit_s",
-        "  stack  ensemble  0.4000  2.0000",
+        "  model  kind          r2   fit_s  predict_s, all sets",
+        "  stack  ensemble  0.4000  2.0000               3.0000",
         "  tree   member            1.0000",
     ]
 

@@ -44,6 +44,7 @@ from distml.fit.validation import (
 from distml.fit.warm import warm_recipe
 from distml.job import Result, RunContext
 from distml.runs.units import active_units
+from distml.spread import connecting_s
 
 __all__ = ["Fit"]
 
@@ -282,6 +283,10 @@ class _Clock:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         self.emit("phase", name=name)
-        started = time.perf_counter()
+        started, waited = time.perf_counter(), connecting_s()
         yield
-        self.seconds[name] = time.perf_counter() - started
+        # Ray starts when it is first needed; that is no part of what it was needed for.
+        waited = connecting_s() - waited
+        self.seconds[name] = time.perf_counter() - started - waited
+        if waited:
+            self.seconds["start"] = self.seconds.get("start", 0.0) + waited

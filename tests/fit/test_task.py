@@ -1,6 +1,7 @@
 """The Fit task from table to saved model, in this process."""
 
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -120,6 +121,23 @@ def test_the_table_has_the_ensemble_its_members_and_the_baselines(data, tmp_path
     assert result.table[3]["hold_out"]["roc_auc"] == 0.5
     assert 0.5 < result.table[4]["hold_out"]["roc_auc"] < result.table[0]["hold_out"]["roc_auc"]
     assert result.metrics["hold_out"] == result.table[0]["hold_out"]
+
+
+class StartsRay(LogisticRegression):
+    """Waits for Ray, as an ensemble does at its first fit."""
+
+    def fit(self, X, y):
+        time.sleep(0.3)
+        session._connecting.append(0.3)
+        return super().fit(X, y)
+
+
+def test_what_ray_takes_to_start_is_no_part_of_a_fit(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "_connecting", [1.0])
+    result, _ = run(fit(data, estimator=StartsRay()), tmp_path)
+
+    assert result.details["seconds"]["start"] == pytest.approx(0.3)
+    assert result.details["seconds"]["fit"] == result.table[0]["fit_s"] < 0.3
 
 
 def test_a_regression_has_regressions_scores_and_baselines(data, tmp_path):
