@@ -88,6 +88,7 @@ class ShardCache:
 
         Raises:
             OSError: the shard is there no longer.
+            ValueError: the file is none of ours.
         """
         folder = self._opened()
         if folder is None:

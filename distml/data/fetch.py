@@ -111,7 +111,7 @@ class ShardSource:
             return new[shard]
         try:
             return cache.get(shard, joined.place)
-        except OSError:  # somebody tidied up
+        except (OSError, ValueError):  # somebody tidied up, or wrote there
             return self._decoded(self._read(shard))
 
     def _num_rows(self, shard: int) -> int:

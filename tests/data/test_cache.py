@@ -207,8 +207,13 @@ def test_arrays_that_are_not_read_are_not_kept(dataset):
 
 @pytest.mark.parametrize(
     "harm",
-    [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])],
-    ids=["removed", "cut off"],
+    [
+        Path.unlink,
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"\5\0\0\0\0\0\0\0hello"),
+    ],
+    ids=["removed", "cut off", "emptied", "overwritten"],
 )
 def test_a_file_that_somebody_harmed_is_read_from_the_source(dataset, scratch, harm):
     rows = source(dataset, ShardCache())
