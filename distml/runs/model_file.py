@@ -147,7 +147,7 @@ def _strangers(types: list[str]) -> list[str]:
 
 
 def _is_known(name: str) -> bool:
-    """Whether a name is that of a class of ours, an estimator of scikit-learn, or a ufunc.
+    """Whether a name is that of a class of ours, a ufunc, or an estimator or splitter of sklearn.
 
     By the name of the module that defines it: nothing else can be called under such a name.
     """
@@ -162,13 +162,18 @@ def _is_known(name: str) -> bool:
         return isinstance(thing, np.ufunc)
     if not isinstance(thing, type) or thing.__module__ != module_name:
         return False
-    return name.startswith(_OUR_ROOMS) or issubclass(thing, _base_estimator())
+    return name.startswith(_OUR_ROOMS) or _is_estimator(thing) or _is_splitter(thing)
 
 
-def _base_estimator() -> type:
+def _is_estimator(kind: type) -> bool:
     from sklearn.base import BaseEstimator
 
-    return BaseEstimator
+    return issubclass(kind, BaseEstimator)
+
+
+def _is_splitter(kind: type) -> bool:
+    """Whether a class of scikit-learn makes folds, which no base class says of all that do."""
+    return kind.__module__.startswith("sklearn.model_selection.") and hasattr(kind, "get_n_splits")
 
 
 def _pickle(estimator: Any) -> bytes:

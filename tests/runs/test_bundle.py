@@ -34,6 +34,15 @@ from sklearn.ensemble import (
 )
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    PredefinedSplit,
+    RepeatedStratifiedKFold,
+    ShuffleSplit,
+    StratifiedKFold,
+    TimeSeriesSplit,
+)
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -117,6 +126,33 @@ def test_ensembles_come_back_without_a_pickle(tmp_path: Path, estimator: Any) ->
     assert back.metadata == {"run": "r1", "score": None}
     assert (back.label, back.task, back.classes) == ("y", "classification", [0, 1])
     assert back.schema == TABLE.schema
+
+
+@pytest.mark.parametrize(
+    "splitter",
+    [
+        KFold(2, shuffle=True, random_state=0),
+        KFold(2, shuffle=True, random_state=np.random.RandomState(0)),
+        StratifiedKFold(2, shuffle=True, random_state=0),
+        GroupKFold(2),
+        TimeSeriesSplit(2, gap=1),
+        RepeatedStratifiedKFold(n_splits=2, n_repeats=2, random_state=0),
+        ShuffleSplit(2, test_size=0.3),
+        PredefinedSplit([0, 1, -1]),
+    ],
+    ids=lambda splitter: type(splitter).__name__,
+)
+def test_a_stack_with_a_splitter_of_scikit_learn_comes_back_without_a_pickle(
+    tmp_path: Path, splitter: Any
+) -> None:
+    # What it is fitted with does not matter here: not every splitter gives each row one fold.
+    model = classifier(StackingClassifier([("lr", LogisticRegression())], cv=2))
+    stack = model.estimator[-1].set_params(cv=splitter)
+    manifest = save_model(tmp_path, model)
+    assert manifest["parts"]["estimator"]["stored"] == "skops"
+    back = load(tmp_path)
+    assert repr(back.estimator[-1].cv).partition(" at ")[0] == repr(stack.cv).partition(" at ")[0]
+    np.testing.assert_array_equal(back.predict_proba(TABLE), model.predict_proba(TABLE))
 
 
 @pytest.mark.parametrize(
@@ -257,6 +293,9 @@ def rewrite_schema(content: bytes, change: Callable[[Any], None]) -> bytes:
         pytest.param("distml.driver", "main", id="our-function"),
         pytest.param("distml.ensemble.stacking", "_fit_context", id="function-in-our-ensembles"),
         pytest.param("distml.ensemble.stacking", "BaseEstimator", id="only-passing-through"),
+        pytest.param("sklearn.model_selection._split", "check_cv", id="function-beside-splitters"),
+        pytest.param("sklearn.model_selection", "KFold", id="splitter-by-another-name"),
+        pytest.param("sklearn.utils._encode", "MissingValues", id="another-class-of-scikit-learn"),
     ],
 )
 def test_a_foreign_name_in_a_model_is_refused(module: str, name: str) -> None:

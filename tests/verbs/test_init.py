@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from distml.cli import main
+from distml.runs.bundle import load
 from distml.runs.record import RunStatus
 from distml.runs.store import RunStore
 
@@ -32,10 +33,11 @@ def write(path, columns):
 
 
 def run(job, *arguments):
-    """Run a job as it was written; its record."""
+    """Run a job as it was written, and load its model without trust; its record."""
     assert main(["run", job, "--on", "debug", "--run-id", "first", *arguments]) == 0
     record = RunStore("runs").load("first")
     assert record.status is RunStatus.SUCCEEDED
+    load("runs/first/bundle")
     return record
 
 
