@@ -238,9 +238,10 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _artifacts(record: RunRecord, paths: RunPaths) -> dict[str, str]:
+def _artifacts(record: RunRecord, paths: RunPaths) -> dict[str, str | None]:
     root = shown(paths.root)
-    return {name: join_uri(root, item["path"]) for name, item in record.artifacts.items()}
+    places = {name: join_uri(root, item["path"]) for name, item in record.artifacts.items()}
+    return {**places, "pickled": record.details.get("pickled")}
 
 
 def _commit(git: Mapping[str, Any] | None) -> str | None:

@@ -166,6 +166,17 @@ def test_the_networks_of_a_run_have_a_line_each():
     assert "networks" not in terminal.record_text(replace(record, details={}), RunPaths("r"), 80)
 
 
+def test_a_model_that_is_a_pickle_says_so_beside_its_place():
+    record = RunRecord(run_id="a", job_file="a.py", status=RunStatus.SUCCEEDED)
+    record = replace(record, artifacts={"bundle": {"path": "bundle"}})
+    pickled = replace(record, details={"pickled": "estimator (it holds x.Tree); load it with …"})
+
+    for text in (terminal.record_text, terminal.outcome_text):
+        said = text(pickled, RunPaths("a"), 80)
+        assert "pickled  estimator (it holds x.Tree); load it" in said
+        assert "pickled" not in text(record, RunPaths("a"), 80)
+
+
 def test_a_search_names_its_best_configuration_and_what_became_of_the_others():
     search = {"metric": "roc_auc", "best": 3, "trials": 30, "stopped_early": 27, "failed": 0}
     search |= {"params": {"C": 0.1, "kind": "l2"}, "score": 0.92654, "folds": 3}

@@ -31,8 +31,13 @@ class Delivery:
     split: Mapping[str, Any]
     """How they were divided, in words."""
 
-    def write(self, context: RunContext, table: Table, evaluation: Mapping[str, Any]) -> None:
+    def write(
+        self, context: RunContext, table: Table, evaluation: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
         """Write the evaluation and the bundle into the run's directory.
+
+        Returns:
+            The bundle's manifest.
 
         Raises:
             UserError: a part of the model cannot be pickled.
@@ -42,7 +47,7 @@ class Delivery:
         run.write(RunPaths("").evaluation, dumps(evaluation).encode())
         parts, columns = self.trial.parts, self.trial.columns
         unseen = parts.some(parts.tests[0], columns)
-        save_model(
+        return save_model(
             RunPaths(context.run_uri).bundle,
             self._model(context.run_id, table),
             golden=unseen,
@@ -53,7 +58,11 @@ class Delivery:
         )
 
     def result(
-        self, table: Table, evaluation: Mapping[str, Any], seconds: Mapping[str, float]
+        self,
+        table: Table,
+        evaluation: Mapping[str, Any],
+        seconds: Mapping[str, float],
+        manifest: Mapping[str, Any],
     ) -> Result:
         """What the run's record says of it.
 
@@ -61,6 +70,7 @@ class Delivery:
             table: The result table.
             evaluation: The content of `evaluation.json`.
             seconds: Phase → what it took.
+            manifest: The bundle's.
         """
         return Result(
             metrics=self._metrics(table),
@@ -76,6 +86,7 @@ class Delivery:
                 "seconds": seconds,
                 **({"networks": trained} if (trained := brief(evaluation["networks"])) else {}),
                 **({"search": found} if (found := evaluation["search"]) else {}),
+                **({"pickled": why} if (why := _pickled(manifest["parts"])) else {}),
                 "intervals": {
                     name: entry["scores"][evaluation["model"]]
                     for name, entry in evaluation["sets"].items()
@@ -117,3 +128,9 @@ class Delivery:
     @property
     def _num_rows(self) -> dict[str, int]:
         return {name: len(rows) for name, rows in self.trial.parts.rows.items()}
+
+
+def _pickled(parts: Mapping[str, Mapping[str, str]]) -> str:
+    """Which parts of a model are pickles, why, and what to do about it; empty if none is."""
+    found = [f"{name} ({part['reason']})" for name, part in parts.items() if "reason" in part]
+    return f"{', '.join(found)}; load it with trust=True, in a command --trust" if found else ""

@@ -163,8 +163,8 @@ class Fit:
         with clock.phase("save"):
             table = trial.leaderboard(entries, predicted, evaluation)
             delivery = Delivery(trial=trial, dataset=dataset, split=self.split.describe())
-            delivery.write(context, table, evaluation)
-        return delivery.result(table, evaluation, clock.seconds)
+            manifest = delivery.write(context, table, evaluation)
+        return delivery.result(table, evaluation, clock.seconds, manifest)
 
     def plan(self, context: RunContext) -> dict[str, Any]:
         """Say what a run would take; see `plan_fit`."""

@@ -101,7 +101,8 @@ def loading(content: Content) -> str | None:
     if bundle is None:
         return None
     where = join_uri(content.paths.root, str(bundle["path"]))
-    return f"import distml\n\nmodel = distml.load({where!r})\nmodel.predict(table)\n"
+    trust = ", trust=True" if content.record.details.get("pickled") else ""
+    return f"import distml\n\nmodel = distml.load({where!r}{trust})\nmodel.predict(table)\n"
 
 
 def environment(content: Content) -> Environment:

@@ -65,8 +65,8 @@ def save_model(
         files: other files to keep with it, name → content.
 
     Returns:
-        The manifest: format, task, label, classes, inputs, parts with how each is stored, files
-        with sha256 and bytes, requires, versions, metadata.
+        The manifest: format, task, label, classes, inputs, parts with how each is stored and why
+        as a pickle, files with sha256 and bytes, requires, versions, metadata.
 
     Raises:
         UserError: a part of the model cannot be pickled, or a file has the name of another.
@@ -166,10 +166,10 @@ def _dump_parts(model: Model) -> tuple[dict[str, bytes], dict[str, dict[str, str
     for name in ("encoder", "estimator"):
         part = getattr(model, name)
         if part is not None:
-            stored, content = dump_estimator(part)
+            stored, content, reason = dump_estimator(part)
             file = f"{name}.{stored}"
             contents[file] = content
-            parts[name] = {"file": file, "stored": stored}
+            parts[name] = {"file": file, "stored": stored} | ({"reason": reason} if reason else {})
     return contents, parts
 
 

@@ -53,14 +53,14 @@ _OUR_ROOMS = ("distml.data.", "distml.ensemble.", "distml.train.")
 """Where our own estimators and their parts live; classes defined there are trusted."""
 
 
-def dump_estimator(estimator: Any) -> tuple[str, bytes]:
+def dump_estimator(estimator: Any) -> tuple[str, bytes, str | None]:
     """Write an estimator in the safest form that holds it.
 
     Args:
         estimator: fitted estimator or transformer.
 
     Returns:
-        `"skops"` or `"pickle"`, and the content.
+        `"skops"` or `"pickle"`, the content, and what asks for a pickle if it is one.
 
     Raises:
         UserError: it cannot even be pickled.
@@ -68,13 +68,15 @@ def dump_estimator(estimator: Any) -> tuple[str, bytes]:
     skops = own_skops()
     try:
         content = skops.dumps(estimator)
-        if not _strangers(skops.get_untrusted_types(data=content)):
+        strangers = _strangers(skops.get_untrusted_types(data=content))
+        if not strangers:
             # What cannot be read back is not kept: some types are written only.
             load_estimator("skops", content)
-            return "skops", content
-    except Exception:
-        pass
-    return "pickle", _pickle(estimator)
+            return "skops", content, None
+        reason = _holds(strangers)
+    except Exception as error:
+        reason = f"skops cannot hold it: {_said(error)}"
+    return "pickle", _pickle(estimator), reason
 
 
 def load_estimator(stored: str, content: bytes, *, trust: bool = False) -> Any:
@@ -107,7 +109,7 @@ def load_estimator(stored: str, content: bytes, *, trust: bool = False) -> Any:
     strangers = _strangers(found)
     if strangers and not trust:
         raise UserError(
-            f"it holds {', '.join(strangers[:3])}, of which distml does not know what they do; "
+            f"{_holds(strangers)}, of which distml does not know what they do; "
             "if you trust where it comes from, say trust=True (--trust in a command)"
         )
     try:
@@ -144,6 +146,10 @@ def reachable(value: Any) -> Iterator[Any]:
 
 def _strangers(types: list[str]) -> list[str]:
     return [name for name in types if name not in _TRUSTED and not _is_known(name)]
+
+
+def _holds(strangers: list[str]) -> str:
+    return f"it holds {', '.join(strangers[:3])}"
 
 
 def _is_known(name: str) -> bool:

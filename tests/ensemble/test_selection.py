@@ -270,7 +270,7 @@ def test_a_selection_can_be_a_member_of_a_stack(units):
 )
 def test_it_is_saved_without_a_pickle(inline, make):
     mine = make()
-    stored, content = dump_estimator(mine)
+    stored, content, _ = dump_estimator(mine)
     assert stored == "skops"
     again = load_estimator(stored, content)
     np.testing.assert_array_equal(again.predict(X), mine.predict(X))

@@ -12,6 +12,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
@@ -88,6 +89,15 @@ def test_scores_are_those_of_the_saved_model_on_rows_it_never_saw(data, table, t
         assert result.metrics[name]["roc_auc"] == pytest.approx(expected)
     assert set(result.metrics) == {"late", "hold_out"}
     assert result.artifacts == {"bundle": "bundle", "evaluation": "evaluation.json"}
+
+
+def test_a_model_that_must_be_a_pickle_is_told_with_the_reason_and_the_cure(data, tmp_path):
+    result, _ = run(fit(data, estimator=KNeighborsClassifier()), tmp_path)
+    reason, _, cure = result.details["pickled"].partition("; ")
+    assert reason.startswith("estimator (it holds ")
+    assert "sklearn.neighbors._kd_tree.KDTree" in reason
+    assert cure == "load it with trust=True, in a command --trust"
+    assert "pickled" not in run(fit(data), tmp_path)[0].details
 
 
 def test_the_model_speaks_the_labels_own_language(data, table, tmp_path):

@@ -124,6 +124,18 @@ def test_every_score_stands_in_the_page_with_its_interval(store, make_run, binar
     assert "+0.2400 (0.2340 to 0.2460) against baseline constant" in text
 
 
+@pytest.mark.parametrize(
+    ("details", "call"),
+    [({}, "bundle')"), ({"pickled": "estimator (…)"}, "bundle', trust=True)")],
+    ids=["safe", "pickle"],
+)
+def test_the_code_that_loads_the_model_trusts_it_where_it_must(
+    store, make_run, binary, details, call
+):
+    text = text_of(parse(report_html(store, make_run(binary, details=details))))
+    assert f"{call} model.predict(table)" in text
+
+
 def test_a_run_that_waits_shows_what_it_is(store, make_run):
     waits = {"status": RunStatus.PENDING, "attempts": (), "artifacts": {}, "started_at": None}
     tree = assert_sound(report_html(store, make_run(**waits)))

@@ -299,7 +299,7 @@ def rewrite_schema(content: bytes, change: Callable[[Any], None]) -> bytes:
     ],
 )
 def test_a_foreign_name_in_a_model_is_refused(module: str, name: str) -> None:
-    stored, content = dump_estimator(LogisticRegression().fit(X, Y))
+    stored, content, _ = dump_estimator(LogisticRegression().fit(X, Y))
     assert stored == "skops"
 
     def poison(schema: Any) -> None:
@@ -366,7 +366,9 @@ def test_a_histogram_tree_that_leads_astray_is_refused(field: str, value: int) -
 def test_what_skops_cannot_hold_is_a_marked_pickle_that_wants_trust(tmp_path: Path) -> None:
     model = classifier(KNeighborsClassifier())
     manifest = save_model(tmp_path, model)
-    assert manifest["parts"]["estimator"] == {"file": "estimator.pickle", "stored": "pickle"}
+    part = manifest["parts"]["estimator"]
+    assert (part["file"], part["stored"]) == ("estimator.pickle", "pickle")
+    assert "sklearn.neighbors._kd_tree.KDTree" in part["reason"]
     with pytest.raises(
         UserError, match=r"estimator\.pickle: it is stored as a pickle, .*trust=True \(--trust"
     ):
@@ -492,7 +494,7 @@ def test_an_estimator_that_cannot_be_saved_is_named() -> None:
 
 @pytest.mark.parametrize("function", [np.log1p, np.add, scipy.special.expit], ids=str)
 def test_functions_of_arrays_are_known_without_a_list_of_them(function: Any) -> None:
-    stored, content = dump_estimator(FunctionTransformer(function))
+    stored, content, _ = dump_estimator(FunctionTransformer(function))
     assert stored == "skops"
     assert load_estimator("skops", content).func is function
     assert "log1p" in dir(np)

@@ -1,5 +1,6 @@
 import copy
 import pickle
+import re
 import subprocess
 import sys
 
@@ -456,7 +457,7 @@ def said(estimator, rows):
     [
         lambda e: pickle.loads(pickle.dumps(e)),
         copy.deepcopy,
-        lambda e: load_estimator(*dump_estimator(e)),
+        lambda e: load_estimator(*dump_estimator(e)[:2]),
     ],
     ids=["pickle", "deepcopy", "skops"],
 )
@@ -469,7 +470,7 @@ def test_copies_predict_the_same(known, copied):
 
 
 def test_a_network_of_ours_is_saved_without_a_pickle(known):
-    stored, _ = dump_estimator(known[0])
+    stored, *_ = dump_estimator(known[0])
     assert stored == "skops"
 
 
@@ -480,10 +481,15 @@ def test_a_clone_is_unfitted_and_fits_the_same():
     assert_same_weights(other.fit(*some_rows()), network)
 
 
-@pytest.mark.parametrize("module", [Mine, Mine(3, 2)], ids=["class", "instance"])
-def test_a_module_of_the_users_needs_trust(module):
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [(Mine, "it holds .*Mine"), (Mine(3, 2), "skops cannot hold it: ")],
+    ids=["class", "instance"],
+)
+def test_a_module_of_the_users_needs_trust(module, why):
     network = fitted(NeuralClassifier(module, **FULL))
-    stored, content = dump_estimator(network)
+    stored, content, reason = dump_estimator(network)
+    assert re.match(why, reason)
     with pytest.raises(UserError, match="trust=True"):
         load_estimator(stored, content)
     X, _ = some_rows()
