@@ -66,7 +66,10 @@ class Model:
         Raises:
             DataError: a column is missing or of another kind.
         """
-        return self._labels(self._inputs(rows))
+        table = table_from(rows, self.schema)
+        if not table.num_rows:  # which scikit-learn would refuse
+            return np.asarray([] if self.classes is None else self.classes)[:0]
+        return self._labels(self._inputs(table))
 
     def predict_proba(self, rows: Any) -> np.ndarray[Any, Any]:
         """Predict the probability of each class for each row.
@@ -84,7 +87,10 @@ class Model:
         if not self.gives_probabilities:
             kind = type(self.estimator).__name__
             raise UserError(f"{kind} ({self.task}) gives no probabilities; use predict()")
-        return np.asarray(self.estimator.predict_proba(self._inputs(rows)))
+        table = table_from(rows, self.schema)
+        if not table.num_rows:
+            return np.empty((0, len(self.classes or ())))
+        return np.asarray(self.estimator.predict_proba(self._inputs(table)))
 
     def outputs(self, rows: Any) -> pa.Table:
         """Predict everything there is to predict, encoding the rows once.
@@ -99,7 +105,7 @@ class Model:
             DataError: a column is missing or of another kind.
         """
         schema, table = self.output_schema, table_from(rows, self.schema)
-        if not table.num_rows:  # which scikit-learn would refuse
+        if not table.num_rows:
             return schema.empty_table()
         inputs = self._inputs(table)
         columns = [pa.array(self._labels(inputs).tolist(), schema.field(0).type)]
@@ -128,8 +134,7 @@ class Model:
             return predicted
         return np.asarray(self.classes)[predicted.astype(np.intp)]
 
-    def _inputs(self, rows: Any) -> Any:
-        table = table_from(rows, self.schema)
+    def _inputs(self, table: pa.Table) -> Any:
         given = table if self.takes == "arrow" else table.to_pandas()
         if self.encoder is None:
             return given

@@ -114,6 +114,34 @@ def test_no_rows_give_no_predictions_but_their_columns_must_be_there() -> None:
 
 
 @pytest.mark.parametrize(
+    "rows",
+    [TABLE.slice(0, 0), TABLE.slice(0, 0).to_pandas(), {name: [] for name in TABLE.column_names}],
+    ids=["table", "pandas", "dict-of-columns"],
+)
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["lo", "lo", "hi", "hi"], ["hi", "lo"]),
+        ([1, 1, 0, 0], ["hi", "lo"]),
+        ([7, 7, 5, 5], [5, 7]),
+        ([True, True, False, False], [False, True]),
+        ([1.0, 2.0, 3.0, 4.0], None),
+    ],
+    ids=["text", "numbers-of-text", "numbers", "flags", "regression"],
+)
+def test_no_rows_are_predicted_as_nothing_of_the_type_that_rows_are(
+    rows: Any, labels: list[Any], classes: list[Any] | None
+) -> None:
+    predictor = model(labels, classes)
+    assert predictor.predict(rows).shape == (0,)
+    assert predictor.predict(rows).dtype == predictor.predict(TABLE).dtype
+    assert predictor.outputs(rows).equals(predictor.outputs(TABLE).slice(0, 0))
+    if classes is not None:
+        assert predictor.predict_proba(rows).shape == (0, 2)
+        assert predictor.predict_proba(rows).dtype == predictor.predict_proba(TABLE).dtype
+
+
+@pytest.mark.parametrize(
     ("rows", "message"),
     [
         pytest.param(TABLE.drop_columns("rooms"), r"^column 'rooms' is missing .* add", id="gone"),
