@@ -8,6 +8,7 @@ run.
 import functools
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -25,7 +26,10 @@ from distml.report.training import training_of
 from distml.runs.paths import RunPaths
 from distml.runs.store import RunStore
 
-__all__ = ["notebook_html", "render", "report_html", "write_report"]
+__all__ = ["is_report", "notebook_html", "render", "report_html", "write_report"]
+
+_MARK = b'<meta name="generator" content="distml">'
+_HEAD_BYTES = 1000
 
 
 def write_report(store: RunStore, run: str) -> str:
@@ -63,6 +67,27 @@ def report_html(store: RunStore, run: str) -> str:
         StorageError: the storage refuses.
     """
     return _page(gather(store, run))
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a page of ours, of one run or of two.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Whether its head names distml as what made it; false where there is nothing to read.
+
+    Raises:
+        Nothing.
+    """
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
+        with path.open("rb") as file:
+            return _MARK in file.read(_HEAD_BYTES)
+    except OSError:
+        return False
 
 
 def notebook_html(store: RunStore, run: str) -> str:

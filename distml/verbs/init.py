@@ -5,7 +5,6 @@ printed, and stands in the file too.
 """
 
 import contextlib
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +15,7 @@ from distml.errors import UserError
 from distml.terminal import table
 from distml.verbs.follow import width
 from distml.verbs.job_source import file_stem, job_source
+from distml.verbs.out_file import write_whole
 
 if TYPE_CHECKING:
     from distml.data.inspect import Inspection
@@ -63,7 +63,9 @@ def command(
     from distml.data.inspect import inspect
 
     found = inspect(ShardedDataset.open(data), label, task)
-    _write(path, job_source(found, data=data, path=str(path)))
+    with contextlib.suppress(OSError):  # which is said of the file
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, job_source(found, data=data, path=str(path)))
     click.echo(findings_text(found, width()))
     click.echo(f"\nwrote {path}\nrun it: distml run {path}")
 
@@ -150,18 +152,3 @@ def _check_named(data: str) -> None:
 
     if format_of(Path(data).name) is None and sniff(LocalFileSystem(), data) is None:
         raise UserError(f"{data}: its name says no format; give it the ending .csv or .parquet")
-
-
-def _write(path: Path, source: str) -> None:
-    """Put the file in its place at once, so that there is never half of one."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(source, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}); give another name with --out"
-        ) from error

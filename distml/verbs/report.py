@@ -1,7 +1,8 @@
 """`distml report RUN` and `distml report A B`: a run, or two beside each other, as one HTML page.
 
 One decision: the page of one run is written into the run's directory, where its other files are; a
-page of two runs belongs to neither and goes to a file of the user's.
+page of two runs belongs to neither and goes to a file of the user's. It replaces a former report,
+and nothing else.
 """
 
 import tempfile
@@ -11,9 +12,10 @@ from pathlib import Path
 import click
 
 from distml.errors import UserError
-from distml.report import compare_report, report_html, write_report
+from distml.report import compare_report, is_report, report_html, write_report
 from distml.runs.store import RunStore
 from distml.verbs.options import storage_option
+from distml.verbs.out_file import write_whole
 
 __all__ = ["command"]
 
@@ -46,12 +48,9 @@ def command(runs: tuple[str, ...], out: Path | None, show: bool, storage: str) -
 
 
 def _write(path: Path, page: str) -> str:
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"the report cannot be written to {path} ({error.strerror}); give another --out"
-        ) from error
+    if path.exists() and not is_report(path):
+        raise UserError(f"{path} exists and is no report of distml; give another name with --out")
+    write_whole(path, page)
     return str(path)
 
 

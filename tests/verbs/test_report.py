@@ -42,6 +42,35 @@ def test_the_report_of_two_runs_goes_to_a_file_of_its_own(here, capfd):
     assert (here / "one-beside-two.html").read_text() == (here / "both.html").read_text()
 
 
+@pytest.mark.parametrize("runs", [["one"], ["one", "two"]], ids=["one run", "two runs"])
+def test_a_former_report_is_replaced_and_nothing_else(here, runs, capfd):
+    assert main(["report", *runs, "--out", "page.html"]) == 0
+    page = Path("page.html").read_text()
+    Path("page.html").write_text(page + "<!-- former -->")
+    Path("precious.html").write_text("<h1>mine</h1>\n")
+    before = sorted(here.iterdir())
+    capfd.readouterr()
+
+    assert main(["report", *runs, "--out", "page.html"]) == 0
+    assert main(["report", *runs, "--out", "precious.html"]) == 2
+
+    assert Path("page.html").read_text() == page
+    assert Path("precious.html").read_text() == "<h1>mine</h1>\n"
+    assert sorted(here.iterdir()) == before
+    assert capfd.readouterr().err == (
+        "distml: error: precious.html exists and is no report of distml; "
+        "give another name with --out\n"
+    )
+
+
+def test_a_file_that_has_the_name_of_the_report_of_two_runs_is_kept(here):
+    Path("one-beside-two.html").write_text("mine\n")
+
+    assert main(["report", "one", "two"]) == 2
+
+    assert Path("one-beside-two.html").read_text() == "mine\n"
+
+
 def test_the_report_is_opened_in_a_browser_on_request(here, monkeypatch):
     opened = []
     monkeypatch.setattr(report.webbrowser, "open", lambda uri: opened.append(uri) or True)
@@ -64,10 +93,11 @@ def test_where_there_is_no_browser_it_says_where_the_report_is(here, monkeypatch
     [
         (["nothing"], "no run 'nothing'"),
         (["one", "two", "three"], "report takes one run or two, not 3"),
-        (["one", "--out", "no/such/folder.html"], "cannot be written to no/such/folder.html"),
+        (["one", "--out", "no/such/folder.html"], "no/such/folder.html cannot be written"),
+        (["one", "--out", "runs"], "runs exists and is no report"),
         ([], "Missing argument"),
     ],
-    ids=["no such run", "three runs", "no such folder", "no run"],
+    ids=["no such run", "three runs", "no such folder", "a folder", "no run"],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(here, arguments, said, capfd):
     assert main(["report", *arguments]) == 2
