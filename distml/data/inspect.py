@@ -22,7 +22,7 @@ from distml.data.tables import unknown_column
 from distml.data.values import decoded
 from distml.errors import DataError
 
-__all__ = ["Inspection", "inspect", "sample"]
+__all__ = ["Inspection", "check_label", "inspect", "sample"]
 
 _MOST_ROWS = 100_000
 _MOST_SHARDS = 16
@@ -71,8 +71,7 @@ def inspect(dataset: ShardedDataset, label: str, task: Task | None = None) -> In
     Raises:
         DataError: no such column, nothing to learn from it, or no column to learn from.
     """
-    if label not in dataset.schema.names:
-        raise DataError(_no_label(dataset, label))
+    check_label(dataset, label)
     read = read_label(dataset.to_table([label])[label], label, task)
     table = _usable_rows(sample(dataset), read)
     target = Target.of(table[label], read.task)
@@ -92,6 +91,24 @@ def inspect(dataset: ShardedDataset, label: str, task: Task | None = None) -> In
             + "; ".join(f"{column.name!r} is {column.note}" for column in found.dropped[:5])
         )
     return replace(found, rule=_rule(table, found, target))
+
+
+def check_label(dataset: ShardedDataset, label: str) -> None:
+    """Check that a label is one of the columns; nothing is read for it.
+
+    Args:
+        dataset: The data.
+        label: The column to predict.
+
+    Raises:
+        DataError: it is not.
+    """
+    if label in dataset.schema.names:
+        return
+    message = unknown_column(label, dataset.schema.names, where=dataset.uri)
+    if dataset.format == "csv" and any(map(_is_number, dataset.schema.names)):
+        message += "; its first line seems to hold values: put a line of names above it"
+    raise DataError(message)
 
 
 def sample(dataset: ShardedDataset, most_rows: int = _MOST_ROWS) -> pa.Table:
@@ -115,13 +132,6 @@ def sample(dataset: ShardedDataset, most_rows: int = _MOST_ROWS) -> pa.Table:
 def _thinned(table: pa.Table, wanted: int) -> pa.Table:
     rows = np.linspace(0, max(table.num_rows - 1, 0), min(wanted, table.num_rows)).astype(np.int64)
     return table.take(pa.array(rows))
-
-
-def _no_label(dataset: ShardedDataset, label: str) -> str:
-    message = unknown_column(label, dataset.schema.names, where=dataset.uri)
-    if dataset.format == "csv" and any(map(_is_number, dataset.schema.names)):
-        message += "; its first line seems to hold values: put a line of names above it"
-    return message
 
 
 def _is_number(name: str) -> bool:

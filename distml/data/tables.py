@@ -51,9 +51,10 @@ def unknown_column(name: str, known: Iterable[str], *, where: str) -> str:
         where: what was searched, for the beginning of the line.
     """
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    folded = {known.casefold(): known for known in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
     if near:
-        return f"{where}: no column {name!r}; did you mean {near[0]!r}?"
+        return f"{where}: no column {name!r}; did you mean {folded[near[0]]!r}?"
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     return f"{where}: no column {name!r}; there are: {shown or 'none'}"
 

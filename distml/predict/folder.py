@@ -63,7 +63,7 @@ class Folder:
         """Mark it as ours, before the first file.
 
         Raises:
-            UserError: it holds something else.
+            UserError: it is a file, or holds something else.
             StorageError: it cannot be written.
         """
         with self._refusals():
@@ -151,6 +151,10 @@ class Folder:
     def _refusals(self) -> Iterator[None]:
         try:
             yield
+        except NotADirectoryError as error:
+            raise UserError(
+                f"{self.root}: is a file, or lies below one; give a folder for the predictions"
+            ) from error
         except (pa.ArrowException, OSError) as error:
             raise StorageError(
                 f"{self.root}: cannot be written ({first_line(error)}); make room or choose "

@@ -81,7 +81,7 @@ def read_manifest(storage: Storage, complain: Complain) -> dict[str, Any]:
         manifest = json.loads(storage.read(MANIFEST))
     except FileNotFoundError:
         raise DataError(
-            f"no model in {shown(storage.uri)}: {MANIFEST} is missing; give the folder a run saved"
+            f"{shown(storage.uri)} is no bundle: {MANIFEST} is missing; give the folder of a model"
         ) from None
     except ValueError as error:
         raise _changed(storage, MANIFEST) from error

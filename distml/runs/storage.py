@@ -202,6 +202,8 @@ def refusals(uri: str, verb: str, path: str) -> Iterator[None]:
     except OSError as error:
         if verb == "read" and isinstance(error, FileNotFoundError):
             raise
+        if verb == "read" and isinstance(error, NotADirectoryError):  # below a file is nothing
+            raise FileNotFoundError(*error.args) from error
         raise StorageError(_refusal(uri, verb, path, error)) from error
 
 

@@ -56,13 +56,15 @@ def command(
     DATA is a file or folder of Parquet, Arrow or CSV, a glob in quotes, or a URI.
     """
     path = Path(out or f"jobs/{file_stem(data, label)}.py")
-    _check_free(path, force=force)
     _check_named(data)
     # Here and not above: `distml --help` asks every command for its help.
     from distml.data.dataset import ShardedDataset
-    from distml.data.inspect import inspect
+    from distml.data.inspect import check_label, inspect
 
-    found = inspect(ShardedDataset.open(data), label, task)
+    dataset = ShardedDataset.open(data)
+    check_label(dataset, label)  # before the file, whose name may come of a mistyped label
+    _check_free(path, force=force)
+    found = inspect(dataset, label, task)
     with contextlib.suppress(OSError):  # which is said of the file
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, job_source(found, data=data, path=str(path)))

@@ -66,6 +66,12 @@ def test_bad_tables_are_refused_by_name(data, message):
         as_table(data)
 
 
+@pytest.mark.parametrize("asked", ["wind_gst", "Wind_Gust", "WIND_GUST"])
+def test_an_unknown_column_is_told_with_the_nearest_one_whatever_its_case(asked):
+    said = unknown_column(asked, ["hour", "wind_gust"], where="data")
+    assert said == f"data: no column {asked!r}; did you mean 'wind_gust'?"
+
+
 def test_wrong_number_of_names_is_refused():
     with pytest.raises(DataError, match="3 column names"):
         as_table(np.zeros((2, 2)), columns=["a", "b", "c"])

@@ -288,6 +288,14 @@ def test_a_folder_that_holds_something_else_stays_as_it_is(tmp_path, bundle, dat
     assert files(tmp_path / "out") == before
 
 
+@pytest.mark.parametrize("place", ["said.csv", "said.csv/deeper"])
+def test_a_file_in_the_place_of_the_folder_is_named_and_kept(tmp_path, bundle, data, place):
+    (tmp_path / "said.csv").write_text("mine")
+    with pytest.raises(UserError, match=r"said\.csv.*: is a file, or lies below one; give a fold"):
+        run(bundle, data, tmp_path / place)
+    assert (tmp_path / "said.csv").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("change", "options", "words"),
     [

@@ -457,8 +457,14 @@ def test_a_missing_file_is_named(tmp_path: Path, saved: dict[str, bytes]) -> Non
 
 
 def test_a_folder_without_a_bundle_is_refused(any_uri: str) -> None:
-    with pytest.raises(DataError, match=r"no model in .*: manifest\.json is missing"):
+    with pytest.raises(DataError, match=r" is no bundle: manifest\.json is missing"):
         load(any_uri)
+
+
+def test_a_file_is_no_bundle(tmp_path: Path) -> None:
+    (tmp_path / "load.py").write_text("import distml\n")
+    with pytest.raises(DataError, match=r"load\.py is no bundle: .*; give the folder of a model$"):
+        load(tmp_path / "load.py")
 
 
 def test_a_bundle_of_a_later_version_is_refused(tmp_path: Path, reseal: Any) -> None:

@@ -105,6 +105,16 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
         open_storage(tmp_path / "runs").write("a", b"1")
 
 
+def test_below_a_file_is_nothing_to_read(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    storage = open_storage(tmp_path / "runs")
+    assert (storage.stat("a"), storage.list()) == (None, [])
+    with pytest.raises(FileNotFoundError):
+        storage.read("a")
+    with pytest.raises(FileNotFoundError), storage.open("a"):
+        pass
+
+
 @pytest.mark.parametrize("how", ["write", "append"])
 def test_a_full_disk_is_named_and_what_is_there_stays(small_disk: Path, how: str) -> None:
     storage = open_storage(small_disk)

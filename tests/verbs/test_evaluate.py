@@ -101,7 +101,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(here, capfd, arguments, message):
 
 def test_a_folder_without_a_model_is_a_mistake(here, capfd):
     assert main(["evaluate", "same", "same", "--on", "debug"]) == 2
-    assert "no model in" in capfd.readouterr().err
+    assert "is no bundle: " in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

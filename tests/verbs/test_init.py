@@ -163,6 +163,17 @@ def test_a_file_that_is_there_is_replaced_only_by_force(here, capfd):
     assert "import distml" in Path("first.py").read_text()
 
 
+def test_a_mistyped_label_is_told_before_the_file_that_is_there(here, capfd):
+    write("data.parquet", {"x": [i % 7 for i in range(N)], "faithful": [0, 1] * (N // 2)})
+    assert main(["init", "data.parquet", "--label", "faithful"]) == 0
+
+    assert main(["init", "data.parquet", "--label", "Faithful"]) == 2
+
+    error = capfd.readouterr().err
+    assert "no column 'Faithful'; did you mean 'faithful'?" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize("width", [30, 60])
 def test_findings_fit_a_narrow_terminal(here, capfd, monkeypatch, width):
     write("data.parquet", {"x": [i % 7 for i in range(N)], "k": [1] * N, "y": [0, 1] * (N // 2)})
