@@ -107,7 +107,7 @@ def load(
         trust: also load what can run code: pickles, and types that distml does not know.
 
     Returns:
-        The model.
+        The model; `Model.predict` says which rows it takes.
 
     Raises:
         DataError: there is no bundle, a file is missing or changed, or golden rows differ.

@@ -56,6 +56,10 @@ class Model:
     def predict(self, rows: Any) -> np.ndarray[Any, Any]:
         """Predict the label of each row.
 
+        A column is found by its name. One of another type than the model was fitted on is cast,
+        if no value changes by it: whole numbers, `"1"` and `True` are taken for an int64, numbers
+        for a string; 1.5 or other text for an int64 is refused, and so is a missing column.
+
         Args:
             rows: Arrow table or record batch, DataFrame, dict of columns, list of dicts, or one
                 dict.

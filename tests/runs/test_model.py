@@ -64,6 +64,7 @@ def model(labels: list[Any], classes: list[Any] | None, **fields: Any) -> Model:
             id="dictionary",
         ),
         pytest.param({**TABLE.to_pydict(), "built": ["1999-01-01", "2001-01-01"]}, id="date-text"),
+        pytest.param({**TABLE.to_pydict(), "rooms": ["2", "3"]}, id="number-text"),
     ],
 )  # fmt: skip
 def test_rows_of_any_kind_become_the_same_table(rows: Any) -> None:
@@ -72,6 +73,21 @@ def test_rows_of_any_kind_become_the_same_table(rows: Any) -> None:
     np.testing.assert_array_equal(
         predictor.predict_proba(rows), predictor.estimator.predict_proba(X[:2])
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "taken"),
+    [
+        pytest.param(pa.int64(), [True, False], [1, 0], id="flags-for-numbers"),
+        pytest.param(pa.string(), [7, 8], ["7", "8"], id="numbers-for-text"),
+        pytest.param(pa.float64(), ["1.5", "2"], [1.5, 2.0], id="text-for-numbers"),
+    ],
+)
+def test_a_column_of_another_type_is_cast_where_no_value_changes(
+    kind: pa.DataType, given: list[Any], taken: list[Any]
+) -> None:
+    table = table_from({"x": given}, pa.schema([("x", kind)]))
+    assert table["x"].to_pylist() == taken
 
 
 IMAGES = np.arange(8).reshape(2, 2, 2)
