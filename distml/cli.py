@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return fail(" ".join(error.format_message().split()), 2)
     except DistmlError as error:
-        return fail(str(error), error.exit_code)
+        return fail(error.line, error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough

@@ -216,7 +216,7 @@ def _ended(error: BaseException) -> End:
     if isinstance(error, KeyboardInterrupt | BdbQuit):
         return End(exit_code=130, status=RunStatus.STOPPED, reason="interrupted")
     if isinstance(error, DistmlError):
-        return End(exit_code=error.exit_code, status=RunStatus.FAILED, reason=str(error))
+        return End(exit_code=error.exit_code, status=RunStatus.FAILED, reason=error.line)
     message = " ".join(f"{type(error).__name__}: {error}".split())
     return End(exit_code=1, status=RunStatus.FAILED, reason=message)
 

@@ -4,13 +4,26 @@ Every message is one line that says what is wrong, which value, and what to do a
 line prints that line and ends with `exit_code`; the traceback goes to the run's log.
 """
 
-__all__ = ["DataError", "DistmlError", "LaunchError", "MemberError", "StorageError", "UserError"]
+__all__ = [
+    "DataError",
+    "DistmlError",
+    "LaunchError",
+    "MemberError",
+    "ResourcesError",
+    "StorageError",
+    "UserError",
+]
 
 
 class DistmlError(Exception):
     """Something failed that the user did not get wrong."""
 
     exit_code = 1
+
+    @property
+    def line(self) -> str:
+        """What the command line prints."""
+        return " ".join(str(self).split())
 
 
 class UserError(DistmlError):
@@ -21,6 +34,10 @@ class UserError(DistmlError):
 
 class DataError(UserError):
     """The data cannot be read or cannot be learnt from."""
+
+
+class ResourcesError(UserError):
+    """It needs more CPUs, GPUs or memory than there are: nothing can come of it here."""
 
 
 class StorageError(UserError):

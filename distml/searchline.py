@@ -135,6 +135,11 @@ class SearchLine:
 
 def _scheduler(text: str) -> tuple[str, int]:
     name, _, rest = text.strip().partition("(")
+    if name == "hyperband":
+        raise UserError(
+            f"--scheduler {text}: hyperband pauses trainings, which is not carried out for jobs; "
+            "give asha or median"
+        )
     if name not in _SCHEDULERS:
         raise UserError(f"--scheduler {text}: {name} is not known{_hint(name, _SCHEDULERS)}")
     epochs = rest.removesuffix(")")

@@ -101,6 +101,13 @@ def test_scheduler_has_to_know_how_many_epochs(text: str) -> None:
         SearchLine.read(["lr=choice(1)"], metric="m", mode="max", num_samples=1, scheduler=text)
 
 
+def test_hyperband_is_refused_with_its_reason() -> None:
+    with pytest.raises(UserError, match="hyperband pauses trainings"):
+        SearchLine.read(
+            ["lr=choice(1)"], metric="m", mode="max", num_samples=1, scheduler="hyperband(9)"
+        )
+
+
 def test_names_are_those_that_searches_know() -> None:
     from distml import searchline
     from distml.tune import deciders, proposers

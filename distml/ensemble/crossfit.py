@@ -20,6 +20,7 @@ from distml.ensemble.handover import HandedOver
 from distml.ensemble.members import OutOfFold, Unit, View
 from distml.ensemble.mixed import Mixed
 from distml.ensemble.worker import Outcome
+from distml.errors import UserError
 
 __all__ = ["CrossFitted", "out_of_fold"]
 
@@ -49,8 +50,14 @@ class CrossFitted(Mixed):
             **params: Further parameters of the ensemble.
 
         Raises:
-            UserError: the search has no trials that an ensemble can be made of.
+            UserError: the search has no trials that an ensemble can be made of, or is another's.
+            NotFittedError: it is not fitted.
         """
+        if not hasattr(search, "pool"):
+            raise UserError(
+                f"from_search: {type(search).__name__} keeps no predictions of its trials; give a "
+                "fitted TuneSearchCV"
+            )
         pool = search.pool(k)
         ensemble = cls(pool.estimators, cv=pool.splits, **params)
         ensemble._handed_over = pool.handed_over

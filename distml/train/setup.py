@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import torch
 
-from distml.errors import UserError
+from distml.errors import ResourcesError, UserError
 from distml.train.checkpoint import Checkpoints
 from distml.train.parallel import Precision, Strategy, check_precision
 
@@ -77,12 +77,12 @@ class Workers:
         """Refuse at once what a Ray of that size can never give.
 
         Raises:
-            UserError: it has too little; the message says of what.
+            ResourcesError: it has too little; the message says of what.
         """
         for kind, amount in self.need().items():
             if has.get(kind, 0.0) < amount - 1e-9:
                 unit = f"{kind.lower()}s_per_worker"
-                raise UserError(
+                raise ResourcesError(
                     f"num_workers={self.num_workers} need {amount:g} {kind}s, and this Ray has "
                     f"{math.floor(has.get(kind, 0.0))}; lower num_workers or {unit}"
                 )

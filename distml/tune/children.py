@@ -14,7 +14,7 @@ from typing import Any
 
 from distml import session
 from distml.ensemble.parcel import WorkerLostError
-from distml.errors import DistmlError, StorageError, UserError
+from distml.errors import DistmlError, ResourcesError, StorageError, UserError
 from distml.job import Job, Result, RunContext
 from distml.runs.digest import digest
 from distml.runs.events import Event, use_events
@@ -133,6 +133,7 @@ class Children:
 
         Raises:
             StorageError: the storage is full or refuses.
+            ResourcesError: the trial asks for more than there is.
             KeyboardInterrupt: the search was stopped; the trial goes on when it is resumed.
         """
         store, run_id = self.store, child.run_id
@@ -149,6 +150,9 @@ class Children:
                 )
             except Paused as paused:
                 return store.finish(run_id, status=RunStatus.STOPPED, reason=str(paused))
+            except ResourcesError as error:
+                store.finish(run_id, status=RunStatus.FAILED, reason=error.line)
+                raise
             except Exception as error:
                 logger.warning("trial %d failed", child.number + 1, exc_info=error)
                 status, reason = RunStatus.FAILED, _in_one_line(error)
@@ -280,7 +284,7 @@ def _pattern(context: RunContext) -> tuple[RunRecord, str]:
 
 
 def _in_one_line(error: Exception) -> str:
-    said = " ".join(str(error).split())
     if isinstance(error, DistmlError):
-        return said
+        return error.line
+    said = " ".join(str(error).split())
     return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -15,7 +15,7 @@ from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import indexable
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_method_params
+from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from distml.ensemble.handover import Pool
 from distml.ensemble.members import View
@@ -191,8 +191,9 @@ class TuneSearchCV(Planned, BaseSearchCV):
             k: How many at most: of three times as many best, those that differ most.
 
         Raises:
-            UserError: no predictions were kept, or folds overlap.
+            UserError: no predictions were kept, or folds overlap, or the search is not fitted.
         """
+        check_is_fitted(self)
         return make_pool(getattr(self, "_spoken", None), k)
 
     def __getstate__(self) -> dict[str, Any]:

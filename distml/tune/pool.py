@@ -103,6 +103,8 @@ def make_pool(told: Spoken | None, k: int) -> Pool:
     Raises:
         UserError: there are none, or their folds are no partition of the rows.
     """
+    if k < 1:
+        raise UserError(f"k={k}: an ensemble takes at least 1 trial")
     if told is None or not told.estimators:
         raise UserError(
             "the search has kept no predictions of trials that went to their end by one fit; fit "

@@ -9,6 +9,7 @@ Refuses names that are not known, and searchers whose package is not installed.
 import copy
 from collections.abc import Sequence
 from importlib.util import find_spec
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from distml.errors import UserError
@@ -54,8 +55,12 @@ def make_proposer(
     """
     if search == "grid":
         return Listed(space.grid())
-    if not isinstance(num_samples, int) or num_samples < 1:
-        raise UserError(f"num_samples is {num_samples}; a search tries at least 1 configuration")
+    if not isinstance(num_samples, Integral) or num_samples < 1:
+        raise UserError(
+            f"num_samples is {num_samples!r}; give a whole number, a search tries at least 1 "
+            "configuration"
+        )
+    num_samples = int(num_samples)
     if search == "random":
         return Listed(space.sample(num_samples, seed))
     number = integer_seed(seed)

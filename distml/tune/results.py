@@ -25,7 +25,24 @@ _Row = list[dict[str, Any] | None]
 
 
 class SearchFailedError(MemberError, ValueError):
-    """All fits of a search failed."""
+    """All fits of a search failed.
+
+    Args:
+        message: In scikit-learn's words, with the traceback of each kind of failure.
+        line: In one line.
+    """
+
+    def __init__(self, message: str, line: str) -> None:
+        super().__init__(message)
+        self._line = line
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SearchFailedError, (*self.args, self._line)
+
+    @property
+    def line(self) -> str:
+        """See `DistmlError`."""
+        return self._line
 
 
 def table(
@@ -48,7 +65,10 @@ def table(
     try:
         _warn_or_raise_about_fit_failures(done, search.error_score)
     except ValueError as error:
-        raise SearchFailedError(str(error)) from None
+        first = next(fold["fit_error"] for fold in done if fold["fit_error"])
+        why = first.strip().splitlines()[-1]
+        line = f"all {len(trials)} trials failed; the first: {why}"
+        raise SearchFailedError(str(error), line) from None
     if callable(search.scoring):
         _insert_error_scores(done, search.error_score)
     whole = [fold for row in rows for fold in _filled(row)]

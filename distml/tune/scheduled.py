@@ -22,7 +22,7 @@ from ray.tune.schedulers import (
 from distml.errors import DistmlError, UserError
 from distml.tune.controller import Controller, new_trial, number_of
 from distml.tune.milestones import next_milestone
-from distml.tune.searching import Searching, agree
+from distml.tune.searching import Searching, agree, quietly
 from distml.tune.seeding import OwnRandomness
 from distml.tune.turns import GO_ON, PAUSE, STOP, Config, Decision, Exploit, Proposer
 
@@ -139,7 +139,7 @@ class Scheduled:
 
     def _ask(self, method: Callable[..., Any], *args: Any) -> Any:
         try:
-            with self._randomness.here():
+            with self._randomness.here(), quietly():
                 return method(*args)
         except Exception as error:
             said = " ".join(str(error).split()) or type(error).__name__

@@ -24,7 +24,7 @@ from distml.tune.turns import Config
 if TYPE_CHECKING:
     from ray.tune.search import Searcher
 
-__all__ = ["Searching", "agree"]
+__all__ = ["Searching", "agree", "quietly"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ _NO_NEWS: tuple[tuple[type[Warning], str, str], ...] = (
 )
 """What BOHB's packages say of each other at each suggestion, and no user can change: category,
 message and module."""
+_TALKERS = ("optuna", "ray.tune.schedulers.pbt")
+"""Loggers that have a line for each study and each step."""
 _MAX_FAILURES = 10
 """Trials of a searcher that may fail before one succeeds."""
 
@@ -145,7 +147,7 @@ class Searching:
         """
         searcher = self.searcher
         try:
-            with self._randomness.here(), _quietly():
+            with self._randomness.here(), quietly():
                 searcher.set_search_properties(
                     None if searcher.metric else self._metric,
                     None if searcher.mode else mode,
@@ -172,7 +174,7 @@ class Searching:
 
     def _ask(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
-            with self._randomness.here(), _quietly():
+            with self._randomness.here(), quietly():
                 return method(*args, **kwargs)
         except DistmlError:
             raise
@@ -181,11 +183,20 @@ class Searching:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
+    """Keep what a searcher or a scheduler says of its own doings from the user's screen."""
+    loggers = [logging.getLogger(name) for name in _TALKERS]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         for category, message, module in _NO_NEWS:
             warnings.filterwarnings("ignore", message, category, module)
-        yield
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.WARNING)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def agree(chosen: Any, *, mode: str, metric: str) -> str:

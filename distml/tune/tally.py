@@ -6,7 +6,7 @@ laid out in the order in which they were proposed.
 
 from typing import TYPE_CHECKING
 
-from distml.errors import DistmlError
+from distml.errors import DistmlError, UserError
 from distml.runs.record import RunRecord, RunStatus
 from distml.tune.metrics import check_reported, scores_by_name
 from distml.tune.outcome import Finished, best_of
@@ -36,8 +36,11 @@ class Tally:
         """Count a trial that has ended.
 
         Raises:
-            UserError: it went well, and did not report the metric.
+            UserError: it went well, and did not report the metric, or nothing that a scheduler
+                could decide by.
         """
+        if self._task.scheduler is not None and record.status is RunStatus.SUCCEEDED:
+            _check_epochs(trial)
         finished = Finished(
             child=trial.child,
             record=record,
@@ -92,3 +95,12 @@ class Tally:
             check_reported(self._task.metric, record.metrics)
         of_sets = scores_by_name(record.metrics) if record.status is RunStatus.SUCCEEDED else {}
         return of_sets.get(self._task.metric, trial.best)
+
+
+def _check_epochs(trial: UnderWay) -> None:
+    if not trial.count.epochs:
+        raise UserError(
+            f"scheduler: trial {trial.child.number + 1} ended without reporting an epoch, so there "
+            "is nothing to decide by; leave the scheduler out, or search a job whose task is a "
+            "distml.Loop or fits a network"
+        )

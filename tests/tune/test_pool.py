@@ -9,8 +9,9 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import make_classification, make_regression
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import ShuffleSplit
+from sklearn.model_selection import RandomizedSearchCV, ShuffleSplit
 from sklearn.tree import DecisionTreeClassifier
 
 from distml import (
@@ -132,6 +133,21 @@ def test_trials_by_resource_become_members_with_what_they_came_to():
 def test_search_without_a_pool_says_why(params, said):
     with pytest.raises(UserError, match=said):
         StackingClassifier.from_search(search(**params))
+
+
+@pytest.mark.parametrize(
+    ("found", "k", "error", "said"),
+    [
+        (lambda: TuneSearchCV(TREE, {"max_depth": [1, 2]}), 2, NotFittedError, "not fitted"),
+        (lambda: RandomizedSearchCV(TREE, {"max_depth": [1]}), 2, UserError, "TuneSearchCV"),
+        (search, 0, UserError, "k=0: an ensemble takes at least 1"),
+        (search, -2, UserError, "k=-2: an ensemble takes at least 1"),
+    ],
+    ids=["not fitted", "another's", "none", "fewer"],
+)
+def test_pool_that_cannot_be_made_says_why(found, k, error, said):
+    with pytest.raises(error, match=said):
+        StackingClassifier.from_search(found(), k=k)
 
 
 def test_predictions_are_not_part_of_a_saved_model():

@@ -200,10 +200,22 @@ def test_failing_trials_after_a_good_one_do_not_end_the_search() -> None:
     assert made.suggest(15) == {"a": 1}
 
 
+def test_searchers_say_nothing_of_their_studies(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    level = logging.getLogger("optuna").level
+    made = proposer(OptunaSearch(seed=0), {"a": tune.uniform(0, 1)})
+    made.suggest(0)
+    made.end(0, 1.0)
+    assert (caplog.text, capfd.readouterr().err) == ("", "")
+    assert logging.getLogger("optuna").level == level
+
+
 @pytest.mark.parametrize(
     ("search", "changes", "match"),
     [
-        ("random", {"num_samples": 0}, "num_samples is 0; a search tries at least 1"),
+        ("random", {"num_samples": 0}, "num_samples is 0; give a whole number, a search tries at"),
+        ("random", {"num_samples": 2.0}, "num_samples is 2.0; give a whole number"),
         ("optuna", {"num_samples": None}, "num_samples is None"),
         ("optuna2", {}, "search='optuna2' is not known; give random, grid, optuna"),
         (3, {}, "search is 3; give random"),
@@ -212,7 +224,7 @@ def test_failing_trials_after_a_good_one_do_not_end_the_search() -> None:
         (OptunaSearch(), {"space": {"a": tune.randn(0, 1)}}, "OptunaSearch does not take the"),
         ("hyperopt", {"space": {"a": tune.uniform(2, 1)}}, "goes from 2 to 1"),
     ],
-    ids=["none", "not said", "name", "number", "mode", "metrics", "domain", "bounds"],
+    ids=["none", "broken", "not said", "name", "number", "mode", "metrics", "domain", "bounds"],
 )
 def test_what_cannot_propose_is_refused(search: Any, changes: Any, match: str) -> None:
     with pytest.raises(UserError, match=match) as caught:

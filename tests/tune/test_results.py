@@ -1,5 +1,7 @@
 """The table of results: means of what was done, and ranks by how far trials came."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -85,5 +87,8 @@ def test_scores_that_a_function_names_are_filled_in_where_fits_failed():
 def test_all_fits_that_fail_are_said_with_their_errors():
     made = trial(0, 3, [0.0])
     made.folds = {0: FoldScore(test=np.nan, error="ValueError: no luck")}
-    with pytest.raises(SearchFailedError, match="no luck"):
+    with pytest.raises(SearchFailedError, match="no luck") as caught:
         table(search(), [made], NUM_FOLDS, in_steps=False)
+    for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+        assert error.line == "all 1 trials failed; the first: ValueError: no luck"
+        assert str(error) == str(caught.value)

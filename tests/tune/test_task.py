@@ -10,7 +10,7 @@ import pytest
 from ray import tune
 from ray.tune.schedulers import HyperBandScheduler
 
-from distml.errors import DistmlError, UserError
+from distml.errors import DistmlError, ResourcesError, UserError
 from distml.job import Job, Resources, Result, RunContext
 from distml.runs.events import emit as report
 from distml.runs.paths import RunPaths
@@ -261,6 +261,49 @@ def test_scheduler_that_epochs_tell_nothing_ends_the_search(
     with pytest.raises(UserError, match=r"'test_score': trials do not report it; .*epoch_val"):
         search(**options)
     assert len(CALLS) == 1
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "median"])
+def test_scheduler_of_jobs_without_epochs_is_refused_after_the_first_trial(
+    search: Callable[..., Result], scheduler: str
+) -> None:
+    with pytest.raises(UserError, match="scheduler: trial 1 ended without reporting an epoch"):
+        search(scheduler=scheduler, max_epochs=9)
+    assert len(CALLS) == 1
+
+
+def test_trial_that_fails_before_its_first_epoch_ends_no_scheduler(
+    search: Callable[..., Result],
+) -> None:
+    arguments = {"epochs": 9, "fails_at": (1.0,)}
+    result = search(scheduler="asha", metric="val_score", max_epochs=9, arguments=arguments)
+    assert result.table[0]["state"] == "failed"
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """Wants more than there is."""
+
+    def run(self, context: RunContext) -> Result:
+        CALLS.append({})
+        raise ResourcesError("num_workers=8 need 8 CPUs, and this Ray has 2")
+
+
+def greedy(x: float) -> Job:
+    return Job(task=Greedy(), seed=7)
+
+
+def test_trial_that_needs_more_than_there_is_ends_the_search(
+    search: Callable[..., Result], trials: RunStore
+) -> None:
+    with pytest.raises(UserError, match="this Ray has 2"):
+        search(greedy)
+    assert len(CALLS) == 1
+    (record,) = trials.list()
+    assert (record.status, record.reason) == (
+        RunStatus.FAILED,
+        "num_workers=8 need 8 CPUs, and this Ray has 2",
+    )
 
 
 def test_scheduler_that_pauses_is_refused(search: Callable[..., Result]) -> None:
