@@ -3,7 +3,8 @@
 The one decision: it is pure, and believes only what the runs wrote down. The records say what
 differs; the evaluations say how far a score would move on other test rows, and from that follows
 how far a difference would (see `chance`). What another seed would have changed is not in it.
-Refused: runs of different tasks or labels, whose scores mean different things.
+Refused: runs of different tasks or labels, whose scores mean different things, and one that left
+scores or a model beside one that left neither, such as a `Predict`.
 """
 
 import dataclasses
@@ -119,7 +120,7 @@ def compare(
         What differs; B's scores beside A's.
 
     Raises:
-        UserError: the runs have different tasks or labels.
+        UserError: the runs have different tasks or labels, or only one left scores or a model.
     """
     first, second = evaluation_a or {}, evaluation_b or {}
     _check_same_question(record_a, record_b, first, second)
@@ -149,6 +150,17 @@ def _check_same_question(
                 f"{a.run_id} and {b.run_id} cannot be compared: the {what} is {one!r} in the "
                 f"first and {other!r} in the second; compare runs that predict the same"
             )
+    if a.status is b.status is RunStatus.SUCCEEDED and _is_judged(a) is not _is_judged(b):
+        judged, other = (a, b) if _is_judged(a) else (b, a)
+        raise UserError(
+            f"{a.run_id} and {b.run_id} cannot be compared: {judged.run_id} has scores or a model, "
+            f"{other.run_id} has neither, its task is another; compare runs that predict the same"
+        )
+
+
+def _is_judged(record: RunRecord) -> bool:
+    """Whether a run that succeeded left what a comparison is about; one of `Predict` does not."""
+    return bool(record.metrics or record.artifacts)
 
 
 def _level(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:

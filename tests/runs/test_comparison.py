@@ -276,6 +276,36 @@ def test_runs_that_predict_different_things_are_refused(other, words):
     assert all(word in str(caught.value) for word in words)
 
 
+PREDICTED = {"metrics": {}, "details": {"out": "predictions", "shards": {"all": 2}}}
+"""What a run of `Predict` leaves in its record."""
+
+
+@pytest.mark.parametrize("is_first", [False, True], ids=["second", "first"])
+def test_a_run_with_neither_scores_nor_a_model_is_refused_beside_one_that_has_them(is_first):
+    pair = [record(), record("p", **PREDICTED)]
+
+    with pytest.raises(UserError, match="a has scores or a model, p has neither"):
+        compare(*(reversed(pair) if is_first else pair))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        record("b", status=RunStatus.FAILED, **PREDICTED),
+        record("b", metrics={}, artifacts={"bundle": {"path": "bundle"}}),
+    ],
+    ids=["unfinished", "a model without scores"],
+)
+def test_what_may_yet_have_scores_or_left_a_model_is_not_refused(other):
+    assert compare(record(), other).scores[0].a == 0.5
+
+
+def test_two_runs_without_scores_are_compared_in_how_they_came_to_be():
+    pair = record("a", **PREDICTED), record("b", seed=3, **PREDICTED)
+
+    assert compare(*pair).changed == ("seed",)
+
+
 def test_an_unfinished_run_is_said_to_be_so_and_what_there_is_is_shown():
     other = record("b", status=RunStatus.STOPPED, metrics={}, parameters={"trees": 9})
 
