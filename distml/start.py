@@ -1,12 +1,14 @@
 """From the driver's command line to a run that may start: what the user can get wrong comes out.
 
 One decision: a job comes from a file, from a run that is resumed, or from a run that is done again
-as a new one; all three end in the same value, so the driver does not ask which it was.
+as a new one; all three end in the same value, so the driver does not ask which it was. The latter
+two work where the run has worked, so that its relative paths mean the same from anywhere.
 """
 
 import argparse
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -67,7 +69,10 @@ def prepare(
     """
     store = RunStore(options.storage)
     if options.resume or options.again:
-        record, loaded = _from_run(options, store, stack)
+        origin = store.load(options.run_id if options.resume else options.again)
+        if submission is None:
+            stack.enter_context(_where_it_ran(origin))
+        record, loaded = _from_run(options, store, origin, stack)
     else:
         loaded = jobfile.load(options.job_file, more=_search(options))
         values = loaded.bind(options.arguments)
@@ -76,7 +81,7 @@ def prepare(
         record = _new(options, loaded, path, loaded.to_json(values))
         record = replace(record, details={"fresh": True} if options.fresh else {})
     if submission is not None and not options.resume:
-        record = replace(record, git=submission.details.get("git"))
+        record = replace(record, git=submission.details.get("git"), folder=None)
     stack.enter_context(_importable_by_workers(_folder_of(record.job_file)))
     _check_secret_free(record)
     job = loaded.build(loaded.bind(record.parameters))
@@ -126,10 +131,9 @@ def _search(options: argparse.Namespace) -> str:
 
 
 def _from_run(
-    options: argparse.Namespace, store: RunStore, stack: contextlib.ExitStack
+    options: argparse.Namespace, store: RunStore, record: RunRecord, stack: contextlib.ExitStack
 ) -> tuple[RunRecord, JobFile]:
     """A run's own record to go on with, or a new one like it, and its copy of the job file."""
-    record = store.load(options.run_id if options.resume else options.again)
     if options.resume and record.status is RunStatus.SUCCEEDED:
         raise UserError(f"run {record.run_id} has succeeded: nothing to resume; start a new run")
     copy = stack.enter_context(_copy_of_job(store, record))
@@ -202,6 +206,22 @@ def _notes(
     elif plan is not None:
         peak = plan["memory"]["peak_bytes"]
         yield "predicted", {"seconds": plan["seconds"], "peak_bytes": peak}
+
+
+@contextlib.contextmanager
+def _where_it_ran(record: RunRecord) -> Iterator[None]:
+    """Work in the folder of a run; where it is not here, say so and stay."""
+    here = Path.cwd()
+    there = Path(record.folder or here)
+    if not there.is_dir():
+        # No error: a run whose paths are all absolute, or URIs, goes on anywhere.
+        sys.stderr.write(
+            f"distml: run {record.run_id} ran in {there}, which is not here: its relative paths "
+            f"are looked for in {here}; if they are not found, call this from where its files are\n"
+        )
+        there = here
+    with contextlib.chdir(there):
+        yield
 
 
 @contextlib.contextmanager

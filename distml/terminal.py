@@ -52,6 +52,7 @@ def record_text(
         "status": record.status,
         "reason": record.reason,
         "job": record.job_file,
+        "folder": record.folder,
         "launcher": record.launcher,
         "started": moment(record.started_at),
         "took": duration(record.seconds),

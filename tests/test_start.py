@@ -3,6 +3,7 @@
 import contextlib
 import json
 from argparse import Namespace
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -10,17 +11,24 @@ import pytest
 from distml.errors import UserError
 from distml.runs.plans import plan_key, save_plan
 from distml.runs.store import RunStore
+from distml.runs.submissions import Submission
 from distml.start import prepare
 
 SOURCE = """
+    import os
+
     from distml.job import Job, Result
 
     class Task:
+        folder = None
+
         def run(self, context):
             return Result(metrics={})
 
     def job(rows: int = 5, data: str = "january"):
-        return Job(task=Task(), seed=rows)
+        task = Task()
+        task.folder = os.getcwd()
+        return Job(task=task, seed=rows)
 """
 
 
@@ -30,7 +38,7 @@ def start(tmp_path):
     path = tmp_path / "task.py"
     path.write_text(dedent(SOURCE))
 
-    def _start(run_id="one", *, create=False, arguments=(), **options):
+    def _start(run_id="one", *, create=False, submission=None, arguments=(), **options):
         given = {
             "job_file": None if {"again", "resume"} & options.keys() else str(path),
             "storage": str(tmp_path / "runs"),
@@ -42,7 +50,7 @@ def start(tmp_path):
         blank |= {"search": [], "metric": None, "mode": "max", "num_samples": 10}
         blank |= {"searcher": None, "scheduler": None, "max_concurrent_trials": 1}
         with contextlib.ExitStack() as stack:
-            made = prepare(Namespace(**{**blank, **given, **options}), stack)
+            made = prepare(Namespace(**{**blank, **given, **options}), stack, submission)
         if create:
             made.store.create(made.record, made.source)
         return made
@@ -67,6 +75,55 @@ def test_a_run_is_done_again_with_its_parameters_some_of_them_changed(start):
     assert made.job.seed == 7
     assert made.record.job_name == "task"
     assert made.record.details["parent"]["run"] == "one"
+
+
+@pytest.mark.parametrize("options", [{"again": "one"}, {"resume": True}], ids=["again", "resume"])
+def test_a_run_works_where_it_has_worked_and_the_caller_is_back_afterwards(
+    start, tmp_path, monkeypatch, options
+):
+    monkeypatch.chdir(tmp_path)
+    start(create=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+
+    made = start("two" if "again" in options else "one", **options)
+
+    assert made.job.task.folder == made.record.folder == str(tmp_path)
+    assert Path.cwd() == elsewhere
+
+
+def test_a_folder_that_is_gone_is_named_and_the_run_works_where_it_is_called(
+    start, tmp_path, monkeypatch, capsys
+):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    start(create=True)
+    monkeypatch.chdir(tmp_path)
+    gone.rmdir()
+
+    made = start("two", again="one")
+
+    said = capsys.readouterr().err
+    assert said.startswith(f"distml: run one ran in {gone}, which is not here")
+    assert said.count("\n") == 1
+    assert made.job.task.folder == str(tmp_path)
+
+
+def test_a_run_in_a_tree_that_was_sent_keeps_no_folder_and_goes_to_none(
+    start, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    start(create=True)
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    monkeypatch.chdir(tree)
+    sent = Submission(run_id="two", submission_id="two", launcher="cluster", submitted_at=0.0)
+
+    made = start("two", again="one", submission=sent)
+
+    assert (made.record.folder, made.job.task.folder) == (None, str(tree))
 
 
 def test_a_fresh_run_keeps_its_units_to_itself_also_when_it_is_resumed(start):

@@ -114,6 +114,7 @@ def environment(content: Content) -> Environment:
         machine=_known(
             {
                 "job file": record.job_file,
+                "folder": record.folder,
                 "commit": _commit(record),
                 "launcher": record.launcher,
                 "host": record.host.get("name"),

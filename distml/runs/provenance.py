@@ -63,6 +63,7 @@ def new_record(
     return RunRecord(
         run_id=run_id or new_run_id(job_file),
         job_file=job_file,
+        folder=str(Path.cwd()),
         parameters=dict(parameters),
         launcher=launcher,
         seed=seed,

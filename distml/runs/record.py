@@ -68,6 +68,8 @@ class RunRecord:
     """Name of the run, unique in its storage."""
     job_file: str
     """Path of the job file, as the user gave it."""
+    folder: str | None = None
+    """Working directory it was begun in; `None` where that was a tree that was sent, or before."""
     job_source: str = "job.py"
     """Name of the copy of the job file in the run's directory."""
     parameters: Mapping[str, Any] = field(default_factory=dict)

@@ -6,6 +6,7 @@ noted there too, so that a retraining that was interrupted is decided by whoever
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import click
 
@@ -75,9 +76,15 @@ def _arguments(former: RunRecord, data: str | None, changes: Sequence[str]) -> I
             "name its own with --set NAME=VALUE"
         )
     if data is not None:
-        yield f"--data={data}"
+        yield f"--data={_as_seen_there(former, data)}"
     for change in changes:
         name, equals, value = change.partition("=")
         if not name or not equals:
             raise UserError(f"--set {change}: give NAME=VALUE, such as --set rows=50000")
         yield f"--{name.replace('_', '-')}={value}"
+
+
+def _as_seen_there(former: RunRecord, data: str) -> str:
+    """A path that was given here, for a job that runs in the folder of the former run."""
+    is_moved = former.folder not in (None, str(Path.cwd())) and Path(data).exists()
+    return str(Path(data).absolute()) if is_moved else data

@@ -120,5 +120,6 @@ def test_a_new_record_says_what_shall_run(tmp_path: Path) -> None:
     assert "-stack-" in record.run_id
     assert record.parameters == {"rows": 5, "rate": None}
     assert record.launcher == "debug"
+    assert record.folder == str(Path.cwd())
     assert record.created_at > 1.6e9
     assert record == record.as_stored()

@@ -33,6 +33,17 @@ def test_a_run_is_reproduced_exactly_from_its_own_copy_of_the_job(ran, capfd):
     assert record.metrics == RunStore("runs").load("one").metrics
 
 
+@pytest.mark.parametrize("place", ["debug", "local"])
+def test_a_run_is_reproduced_from_any_folder(ran, tmp_path_factory, monkeypatch, capfd, place):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    storage = str(ran / "runs")
+
+    assert main(["reproduce", "one", "--on", place, "--storage", storage]) == 0
+
+    assert "agrees exactly" in capfd.readouterr().out
+    assert RunStore(storage).load("last").folder == str(ran)
+
+
 def test_a_reproduction_takes_no_fit_of_another_run(forest_job, capfd):
     source = (forest_job / "forest.py").read_text()
     member = "distml.VotingClassifier([('f', RandomForestClassifier(trees))], voting='soft')"

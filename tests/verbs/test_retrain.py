@@ -108,6 +108,22 @@ def test_the_report_says_what_was_decided(ran):
     assert "This is a retraining of two: promoted: roc_auc on test is" in page
 
 
+@pytest.mark.parametrize(
+    ("data", "is_here"), [("more.parquet", False), ("new.parquet", True)], ids=["there", "here"]
+)
+def test_data_is_found_from_any_folder(
+    ran, write_rows, tmp_path_factory, monkeypatch, data, is_here
+):
+    here = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(here)
+    write_rows(here / "new.parquet", rows=500, seed=2)
+
+    assert main(["retrain", "one", "--data", data, "--storage", str(ran / "runs")]) == 0
+
+    used = RunStore(ran / "runs").load("last").parameters["data"]
+    assert used == (str(here / data) if is_here else data)
+
+
 def test_other_parameters_can_change_too(ran):
     changes = ["--set", "data=more.parquet", "--set", "trees=2"]
     assert main(["retrain", "one", *changes]) == 0
