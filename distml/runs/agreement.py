@@ -3,7 +3,7 @@
 The one decision: everything that both runs wrote down about the model is compared value by value
 (scores, confusion, curves, the predictions of golden rows), not a summary of it. Numbers that
 differ by no more than sums in another order do are the same; reasons are looked for only where they
-are not.
+are not. What is named then is a score, if one differs, before a point of a curve.
 """
 
 import math
@@ -18,6 +18,14 @@ __all__ = ["TOLERANCE", "Agreement", "agreement"]
 
 TOLERANCE = 1e-6
 """Relative; double precision has 16 digits, of which sums over many threads lose some."""
+
+_MOST = 60
+"""Letters of a value that are told."""
+
+_BEFORE = 12
+"""Letters of those before two long values differ."""
+
+_SCORES = "metrics"
 
 _REASONS = {
     "data": "the data changed",
@@ -41,7 +49,7 @@ class Agreement:
     largest: float
     """The largest relative difference of numbers; infinite where others differ."""
     where: str = ""
-    """The value that differs most, with both values; empty if none does."""
+    """The value that differs most, scores before lists, with both values; empty if none does."""
     reasons: tuple[str, ...] = ()
     """What else differs between the runs; empty if they agree."""
 
@@ -84,23 +92,40 @@ def agreement(
         Nothing.
     """
     pairs = [
-        ("metrics", former.metrics, again.metrics),
+        (_SCORES, former.metrics, again.metrics),
         ("evaluation", *(evaluation.get("sets", {}) for evaluation in evaluations)),
         ("prediction", *predictions),
     ]
     leaves = [leaf for name, one, other in pairs for leaf in _leaves(name, one, other)]
-    worst = max(leaves, key=lambda leaf: leaf[1], default=("", 0.0))
-    reasons = _reasons(former, again) if worst[1] > TOLERANCE else ()
+    largest = max((leaf.apart for leaf in leaves), default=0.0)
+    reasons = _reasons(former, again) if largest > TOLERANCE else ()
     return Agreement(
         num_values=len(leaves),
-        largest=worst[1],
-        where=worst[0] if worst[1] else "",
+        largest=largest,
+        where=str(max(leaves, key=_weight)) if largest else "",
         reasons=tuple(reasons),
     )
 
 
-def _leaves(path: str, one: Any, other: Any) -> Iterator[tuple[str, float]]:
-    """Every value in either: where it differs, in words, and by how much."""
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """A value in either run."""
+
+    path: str
+    one: Any
+    other: Any
+    apart: float
+    """By how much they differ; see `_apart`."""
+
+    def __str__(self) -> str:
+        if _is_list(self.one) and _is_list(self.other):
+            return f"{self.path} has {_values(self.other)}, it had {len(self.one)}"
+        was, now = _beside(self.one, self.other)
+        return f"{self.path} is {now}, it was {was}"
+
+
+def _leaves(path: str, one: Any, other: Any) -> Iterator[_Leaf]:
+    """Every value in either; lists of other lengths are one."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         for name in dict.fromkeys([*one, *other]):
             yield from _leaves(f"{path} {name}", one.get(name), other.get(name))
@@ -108,7 +133,17 @@ def _leaves(path: str, one: Any, other: Any) -> Iterator[tuple[str, float]]:
         for number, (left, right) in enumerate(zip(one, other, strict=True)):
             yield from _leaves(f"{path} [{number}]", left, right)
     else:
-        yield f"{path} is {_short(other)}, it was {_short(one)}", _apart(one, other)
+        yield _Leaf(path, one, other, _apart(one, other))
+
+
+def _weight(leaf: _Leaf) -> tuple[int, float]:
+    """What to name: of what does not agree, a score of the run before others, a list last."""
+    if leaf.apart <= TOLERANCE:
+        return 0, leaf.apart
+    if leaf.path.startswith(_SCORES):
+        return 3, leaf.apart
+    in_list = "[" in leaf.path or _is_list(leaf.one) or _is_list(leaf.other)
+    return 1 if in_list else 2, leaf.apart
 
 
 def _apart(one: Any, other: Any) -> float:
@@ -129,7 +164,8 @@ def _reasons(former: RunRecord, again: RunRecord) -> Iterator[str]:
     for area, meaning in _REASONS.items():
         if area in found:
             told = found[area]
-            yield f"{meaning} ({told.name or area}: {_short(told.a)}, now {_short(told.b)})"
+            was, now = _beside(told.a, told.b)
+            yield f"{meaning} ({told.name or area}: {was}, now {now})"
 
 
 def _is_list(value: Any) -> bool:
@@ -140,6 +176,19 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _values(values: Sequence[Any]) -> str:
+    return "1 value" if len(values) == 1 else f"{len(values)} values"
+
+
+def _beside(one: Any, other: Any) -> tuple[str, str]:
+    """Both in few letters; what is long begins shortly before they differ."""
+    texts = repr(one), repr(other)
+    letters = enumerate(zip(*texts, strict=False))
+    same = next((number for number, pair in letters if len({*pair}) > 1), 0)
+    start = same - _BEFORE if same > _MOST - _BEFORE else 0
+    was, now = (f"...{text[start:]}" if start else text for text in texts)
+    return _cut(was), _cut(now)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST else f"{text[: _MOST - 3]}..."

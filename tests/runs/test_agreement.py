@@ -46,10 +46,11 @@ def test_rounding_agrees_within_what_it_comes_to(share):
     ("evaluation", "where"),
     [
         ({"counts": [[3, 1], [2, 2]]}, "evaluation test counts [1] [1] is 2, it was 3"),
-        ({"counts": [[3, 1]]}, "evaluation test counts is [[3, 1]], it was [[3, 1], [2, 3]]"),
+        ({"counts": [[3, 1]]}, "evaluation test counts has 1 value, it had 2"),
+        ({"counts": [[3, 1], [2, 3, 0]]}, "evaluation test counts [1] has 3 values, it had 2"),
         ({}, "evaluation test counts is None, it was [[3, 1], [2, 3]]"),
     ],
-    ids=["another value", "another length", "missing"],
+    ids=["another value", "another length", "another length within", "missing"],
 )
 def test_the_value_that_differs_is_named(evaluation, where):
     found = agreement(
@@ -60,6 +61,44 @@ def test_the_value_that_differs_is_named(evaluation, where):
 
     assert not found.agrees
     assert found.where == where
+
+
+CURVE = [0.0, 0.005, *(0.01 * step for step in range(1, 90))]
+
+
+@pytest.mark.parametrize(
+    ("scores", "sets", "where"),
+    [
+        ((0.75, 0.74), {"roc": [{"fpr": CURVE[:-1]}], "brier": 0.3}, "metrics test roc_auc is"),
+        ((0.75, 0.75), {"roc": [{"fpr": CURVE[:-1]}], "brier": 0.3}, "evaluation test brier is"),
+        (
+            (0.75, 0.75),
+            {"roc": [{"fpr": CURVE[:-1]}], "brier": 0.2},
+            "evaluation test roc [0] fpr has 90 values, it had 91",
+        ),
+        (
+            (0.75, 0.75),
+            {"roc": [{"fpr": [*CURVE[:-1], 0.9]}], "brier": 0.2},
+            "evaluation test roc [0] fpr [90] is 0.9, it was 0.89",
+        ),
+    ],
+    ids=["a score", "another value", "a length", "a point"],
+)
+def test_a_score_is_named_before_a_curve_and_the_first_point_of_that(scores, sets, where):
+    former = {"sets": {"test": {"roc": [{"fpr": CURVE}], "brier": 0.2}}}
+
+    found = agreement(*map(record, scores), [former, {"sets": {"test": sets}}])
+
+    assert found.where.startswith(where)
+
+
+def test_long_values_are_told_from_where_they_differ():
+    long = "a" * 90
+    before, after = {"golden": [f"{long}b"]}, {"golden": [f"{long}c"]}
+
+    found = agreement(record(), record(), predictions=[before, after])
+
+    assert found.where == "prediction golden [0] is ...aaaaaaaaaaaac', it was ...aaaaaaaaaaaab'"
 
 
 def test_a_score_that_became_undefined_does_not_agree():
