@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from distml.runs.paths import RunPaths
+from distml.runs.promotion import descent
 from distml.runs.record import RunRecord, RunStatus
 from distml.runs.searches import best_facts
 from distml.runs.storage import join_uri, shown
@@ -63,9 +64,11 @@ def record_text(
         "where": shown(paths.root),
     }
     inner = width - len(_INDENT)
+    again, origin = descent(record.details)
     sections = [
         block(facts, width),
         _section("parameters", block(record.parameters, inner)),
+        _section(again, block(origin, inner)),
         scores_text(record, width),
         _section("best configuration", block(best_facts(record.details), inner)),
         _section("trials", table(trials, inner)),
@@ -97,7 +100,8 @@ def outcome_text(
 def scores_text(record: RunRecord, width: int) -> str:
     """The result table: one for each test set, since side by side they are too wide to compare."""
     rows, inner = record.table, width - len(_INDENT)
-    tests = dict.fromkeys(n for row in rows for n, value in row.items() if _is_scores(value))
+    cells = (cell for row in rows for cell in row.items())
+    tests = dict.fromkeys(name for name, value in cells if isinstance(value, Mapping))
     if not tests:
         return _section("scores", table(rows, inner) or block(flat(record.metrics), inner))
     of_each = [(test, _of_one_test(record, test, len(tests) > 1)) for test in tests]
@@ -189,17 +193,13 @@ def _broken(name: str, breaks: str, room: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _is_scores(value: Any) -> bool:
-    return isinstance(value, Mapping)
-
-
 def _of_one_test(record: RunRecord, test: str, has_others: bool) -> list[dict[str, Any]]:
     """Each model's name and kind, its scores on one test set, then its times and size."""
     laid = []
     for row in record.table:
         if test in row:
-            plain = {n: value for n, value in row.items() if not _is_scores(value)}
-            words = {n: value for n, value in plain.items() if isinstance(value, str)}
+            plain = {name: value for name, value in row.items() if not isinstance(value, Mapping)}
+            words = {name: value for name, value in plain.items() if isinstance(value, str)}
             if has_others and "predict_s" in plain:
                 plain["predict_s, all sets"] = plain.pop("predict_s")
             size = {"size": _size(plain.pop("size_bytes"))} if "size_bytes" in plain else {}

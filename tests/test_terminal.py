@@ -177,6 +177,40 @@ def test_a_model_that_is_a_pickle_says_so_beside_its_place():
         assert "pickled" not in text(record, RunPaths("a"), 80)
 
 
+def again(**details):
+    record = RunRecord(run_id="c", job_file="a.py", details=details)
+    return terminal.record_text(record, RunPaths("runs/c"), 80)
+
+
+def test_a_retraining_names_its_parent_the_former_model_the_decision_and_the_chain():
+    parent = {"run": "b", "fresh": False, "former": "b", "warm": True, "margin": 0.01}
+    told = {"chain": ["b", "a"], "said": "promoted: r2 on test is 0.9, it was 0.8"}
+
+    assert again(parent=parent, retraining=told).endswith(
+        "retraining\n"
+        "  of            b\n"
+        "  held against  b/bundle, and begun from it\n"
+        "  decision      promoted: r2 on test is 0.9, it was 0.8\n"
+        "  chain         b, a"
+    )
+
+
+def test_a_retraining_without_an_outcome_says_what_it_is_asked_for():
+    parent = {"run": "b", "fresh": False, "former": "b", "warm": False, "margin": 0.5}
+
+    assert "  decision      not yet: asked for more than +0.5" in again(parent=parent)
+
+
+def test_a_reproduction_names_its_parent_and_what_came_of_it():
+    parent = {"run": "b", "fresh": True, "former": None, "warm": False, "margin": None}
+    told = {"said": "agrees exactly: 9 values are the same"}
+
+    assert again(parent=parent, reproduction=told).endswith(
+        "reproduction\n  of       b\n  outcome  agrees exactly: 9 values are the same"
+    )
+    assert "reproduction" not in again()
+
+
 def test_a_search_names_its_best_configuration_and_what_became_of_the_others():
     search = {"metric": "roc_auc", "best": 3, "trials": 30, "stopped_early": 27, "failed": 0}
     search |= {"params": {"C": 0.1, "kind": "l2"}, "score": 0.92654, "folds": 3}

@@ -17,7 +17,7 @@ from distml.runs.record import RunRecord
 from distml.runs.storage import Storage
 from distml.runs.strict_json import dumps
 
-__all__ = ["Decision", "chain", "decide", "promote", "promoted"]
+__all__ = ["Decision", "chain", "decide", "descent", "promote", "promoted"]
 
 _FOLDER = "promoted"
 _FORMER = "former"
@@ -151,6 +151,35 @@ def chain(former: RunRecord) -> Sequence[str]:
         Nothing.
     """
     return [former.run_id, *former.details.get("retraining", {}).get("chain", ())]
+
+
+def descent(details: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Which run a run did again, and what came of it.
+
+    Args:
+        details: of the run's record.
+
+    Returns:
+        `retraining` or `reproduction`, and name → value of what is to be said of it: the former
+        run, the bundle it was held against (relative to the storage), the outcome and the runs
+        before; both empty where it did none again.
+
+    Raises:
+        Nothing.
+    """
+    parent = details.get("parent")
+    if not parent:
+        return "", {}
+    margin, former = parent.get("margin"), parent.get("former")
+    kind, outcome = ("reproduction", "outcome") if margin is None else ("retraining", "decision")
+    told = details.get(kind) or {}
+    asked = "" if margin is None else f": asked for more than {margin:+g}"
+    facts = {"of": parent["run"]}
+    if former is not None:
+        begun = ", and begun from it" if parent.get("warm") else ""
+        facts["held against"] = f"{RunPaths(former).bundle}{begun}"
+    facts[outcome] = told.get("said") or f"not yet{asked}"
+    return kind, {**facts, "chain": told.get("chain")}
 
 
 def _name(job_name: str) -> str:
