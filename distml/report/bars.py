@@ -92,8 +92,12 @@ def _bar(begun: Event, ended: Event, end_s: float, zero: float, state: str) -> t
 
 
 def _group(member: str) -> str:
-    """The members of a bagging are one group: their names differ by a number at the end."""
-    return re.sub(r"[ _]?\d+$", "", member) or member or "unit"
+    """What a fit is for: the members of a bagging, the folds of a cross-validation are one group.
+
+    Names of the former differ by a number at the end, of the latter by what follows a comma.
+    """
+    kind = member.partition(",")[0]
+    return re.sub(r"[ _]?\d+$", "", kind) or kind or "unit"
 
 
 def epochs(events: Sequence[Event], zero: float, span_s: float) -> Iterator[tuple[str, Bar]]:

@@ -107,14 +107,24 @@ def test_the_last_phase_ends_when_the_attempt_did():
     ]
 
 
-def test_members_that_differ_by_a_number_have_one_colour():
-    members = ("tree 1", "tree 2", "forest")
+@pytest.mark.parametrize(
+    ("members", "groups"),
+    [
+        (["tree 1", "tree 12", "forest"], ["forest", "tree"]),
+        ([f"cross-validation, fold {n} of 12" for n in (1, 12)], ["cross-validation"]),
+        ([f"learning curve, {n} rows" for n in (340, 3399)], ["learning curve"]),
+        (["7"], ["7"]),
+        ([""], ["unit"]),
+    ],
+    ids=["members of a bagging", "folds", "sizes", "a mere number", "no name"],
+)
+def test_fits_for_the_same_purpose_have_one_colour(members, groups):
     events = [attempt()]
     for member in members:
         events += [started(member, 1, member=member), done(member, 3, 1.0)]
     (line,) = timelines(events)
 
-    assert sorted(line.colours) == ["forest", "tree"]
+    assert sorted(line.colours) == groups
 
 
 def test_more_groups_than_colours_share_the_last():
