@@ -195,7 +195,7 @@ def show_command(run: str, sort: str | None, storage: str) -> None:
     click.echo(record_text(record, store.paths(record.run_id), width(), trials))
     if record.details.get("predicted"):
         # Only here: few runs have a plan.
-        from distml.verbs.foreseen import foreseen_text
+        from distml.foreseen import foreseen_text
 
         told = foreseen_text(record, width())
         if told:

@@ -68,7 +68,8 @@ LAYERS: dict[str, set[str]] = {
         "signals",
     },
     # What a command starts beside runs; none knows a task.
-    "report": {"errors", "runs", "terminal"},
+    "foreseen": {"runs", "terminal"},
+    "report": {"errors", "foreseen", "runs", "terminal"},
     "verbs": {
         "data",
         "errors",
@@ -80,7 +81,7 @@ LAYERS: dict[str, set[str]] = {
         "runs",
         "terminal",
     },
-    "cli": {"errors", "job", "jobfile", "launch", "runs", "terminal", "verbs"},
+    "cli": {"errors", "foreseen", "job", "jobfile", "launch", "runs", "terminal", "verbs"},
     "__main__": {"cli"},
 }
 

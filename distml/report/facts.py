@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from distml.foreseen import foreseen_rows
 from distml.report.content import Content
 from distml.report.numbers import figure, size
 from distml.runs.progress import describe, progress_of
@@ -21,7 +22,7 @@ __all__ = ["Facts", "environment", "loading", "overview", "standing"]
 Facts = dict[str, str]
 """Name → text."""
 
-_ELSEWHERE = ("rows", "intervals", "networks", "search")
+_ELSEWHERE = ("rows", "intervals", "networks", "search", "predicted", "actual")
 """Details that other sections show."""
 
 _LONG = 12
@@ -38,6 +39,8 @@ class Environment:
     """Host, resources, code."""
     versions: Facts
     """Libraries."""
+    foreseen: tuple[Facts, ...]
+    """What a plan has foreseen beside what it took, a row a figure."""
     attempts: tuple[Facts, ...]
     """A row an attempt."""
     details: Facts
@@ -125,6 +128,7 @@ def environment(content: Content) -> Environment:
             }
         ),
         versions=_known(record.versions),
+        foreseen=tuple(foreseen_rows(record)),
         attempts=tuple(_attempts(record)),
         details=plain,
         lists=long,
@@ -171,8 +175,6 @@ def _split(details: Mapping[str, Any]) -> tuple[Facts, dict[str, tuple[str, ...]
 
 
 def _words(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(figure, value))
     if not isinstance(value, Mapping):
         return figure(value)
     known = {name: one for name, one in flat(value).items() if one is not None}

@@ -19,11 +19,13 @@ def figure(value: Any, beside: float = 0.0) -> str:
     """A number in four figures or more, a whole number in all of its own, a text as it is.
 
     Args:
-        value: what to write.
+        value: what to write; a list as what is in it.
         beside: the largest number it stands beside; it is as exact as that.
     """
-    if value is None:
+    if value is None or value in ([], ()):
         return NONE
+    if isinstance(value, list | tuple):
+        return ", ".join(map(figure, value))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int):

@@ -209,7 +209,7 @@ def _notes(
 ) -> Iterator[str]:
     for record in (a, b):
         if record.status is not RunStatus.SUCCEEDED:
-            yield f"{record.run_id} is {record.status}: it has no final scores"
+            yield f"run {record.run_id} is {record.status}: it has no final scores"
     if not any(score.difference is not None for score in scores):
         return
     if same and all(score.basis == "paired" for score in scores):

@@ -21,6 +21,8 @@ MINUS = "\N{MINUS SIGN}"
         (-0.25, f"{MINUS}0.2500"),
         (12.345, "12.35"),
         (123456.7, "123,457"),
+        (["a", 0.5, None], f"a, 0.5000, {numbers.NONE}"),
+        ([], numbers.NONE),
     ],
 )
 def test_a_figure_has_as_many_digits_as_it_deserves(value, text):

@@ -258,12 +258,13 @@ def test_a_notebook_gets_scores_and_main_curves(store, make_run, four):
 
 def test_two_runs_stand_beside_each_other(store, make_run, binary, fits):
     a = make_run(binary, fits, run_id="a")
-    b = make_run(binary, fits, run_id="b", parameters={"rows": NASTY})
+    b = make_run(binary, fits, run_id="b", parameters={"rows": NASTY, "keep": ["day", "hour"]})
 
     tree = assert_sound(compare_report(store, a, b))
 
     text = text_of(tree)
     assert f"rows 50,000 {NASTY}" in text
+    assert "day, hour" in text
     assert "equal" in text
     assert [title for _, title in headings(tree)].count("ROC curve") == 2
 
@@ -307,7 +308,18 @@ def test_two_regressions_show_their_errors_by_decile(store, make_run, regression
 def test_two_runs_of_which_one_has_nothing_yet(store, make_run, binary, fits):
     bare: dict[str, Any] = {"status": RunStatus.PENDING, "attempts": (), "artifacts": {}}
     a, b = make_run(binary, fits, run_id="a"), make_run(run_id="b", **bare)
-    assert_sound(compare_report(store, a, b))
+    tree = assert_sound(compare_report(store, a, b))
+    assert "Run b is PENDING: it has no final scores." in text_of(tree)
+
+
+def test_what_was_foreseen_stands_beside_what_it_took_in_units_of_people(store, make_run):
+    told = {"value": 2.0**30, "low": 2.0**29, "high": 2.0**31}
+    details = {"predicted": {"peak_bytes": told}, "actual": {"peak_bytes": 2**30}}
+
+    text = text_of(assert_sound(report_html(store, make_run(details=details))))
+
+    assert "memory of the driver 1,024 MiB (512 MiB to 2,048 MiB) 1,024 MiB yes" in text
+    assert "peak_bytes" not in text
 
 
 def test_a_very_large_run_still_makes_a_small_page(store, make_run, four):

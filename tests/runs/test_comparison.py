@@ -311,7 +311,7 @@ def test_an_unfinished_run_is_said_to_be_so_and_what_there_is_is_shown():
 
     comparison = compare(record(), other, evaluation(), None)
 
-    assert comparison.notes == ("b is STOPPED: it has no final scores",)
+    assert comparison.notes == ("run b is STOPPED: it has no final scores",)
     assert [(d.area, d.a, d.b) for d in comparison.differences] == [("parameters", 50, 9)]
     assert [(s.a, s.b) for s in comparison.scores] == [(0.5, None)]
 

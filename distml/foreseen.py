@@ -9,7 +9,7 @@ from typing import Any
 from distml.runs.record import RunRecord
 from distml.terminal import duration, table
 
-__all__ = ["foreseen_text"]
+__all__ = ["foreseen_rows", "foreseen_text"]
 
 
 def foreseen_text(record: RunRecord, width: int) -> str:
@@ -19,15 +19,26 @@ def foreseen_text(record: RunRecord, width: int) -> str:
         record: The run.
         width: Columns of the terminal.
     """
+    lines = table(foreseen_rows(record), width - 2).splitlines()
+    return "\n".join(["foreseen", *(f"  {line}".rstrip() for line in lines)]) if lines else ""
+
+
+def foreseen_rows(record: RunRecord) -> list[dict[str, str]]:
+    """A row for each of time, memory, price and machines that was foreseen and is known.
+
+    Args:
+        record: The run.
+
+    Returns:
+        What it is (named ""), `foreseen`, `took`, and whether that is `in range`, all as text.
+    """
     predicted = record.details.get("predicted")
     actual = record.details.get("actual")
     if not predicted or not actual:
-        return ""
+        return []
     nodes = record.details.get("nodes") or {}
     took = {**actual, "cost": nodes.get("cost"), "machines": nodes.get("most")}
-    rows = list(_rows(predicted, took))
-    lines = table(rows, width - 2).splitlines()
-    return "\n".join(["foreseen", *(f"  {line}".rstrip() for line in lines)]) if rows else ""
+    return list(_rows(predicted, took))
 
 
 def _rows(predicted: Mapping[str, Any], actual: Mapping[str, Any]) -> Iterator[dict[str, str]]:

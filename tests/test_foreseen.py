@@ -1,7 +1,7 @@
 """What was foreseen of a run, beside what it took."""
 
+from distml.foreseen import foreseen_text
 from distml.runs.record import RunRecord
-from distml.verbs.foreseen import foreseen_text
 
 
 def record(**details):
