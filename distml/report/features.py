@@ -1,6 +1,7 @@
 """Charts of what the model looks at: permutation importance and partial dependence.
 
-The one decision: a chart speaks of input columns as the data names them, before any encoding.
+The one decision: a chart speaks of input columns as the data names them, before any encoding. The
+charts of partial dependence share one scale, so that columns compare at a glance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,19 +36,21 @@ def importance_figure(importance: Mapping[str, Any]) -> Figure:
 
 
 def dependence_figures(dependence: Sequence[Mapping[str, Any]], label: str) -> list[Figure]:
-    """The mean prediction over the values of a column; a chart a column.
+    """The mean prediction over the values of a column; a chart a column, all on one scale.
 
     Args:
         dependence: entries of the evaluation, several for a column with several classes.
         label: the label with its unit.
     """
     figures = []
+    means = [mean for entry in dependence for _, mean in _pairs(entry)]
+    scale, form = _shared_scale(means), form_of(means)
     for name, entries in groupby(dependence, key=lambda entry: entry["feature"]):
         group = list(entries)[: len(COLOURS)]
         make = _steps if group[0]["kind"] == "category" else _curve
         figures.append(
             draw(
-                make(group, str(name), _what(group, label)),
+                make(group, str(name), {"scale": scale, "axis": axis(_what(group, label), form)}),
                 title=str(name),
                 description=f"Mean prediction over the values of {name}, all else as it is.",
                 size=(300, 230),
@@ -82,38 +85,44 @@ def _ranking(shown: Sequence[Mapping[str, Any]], title: str) -> dict[str, Any]:
     }
 
 
-def _curve(group: Sequence[Mapping[str, Any]], name: str, what: str) -> dict[str, Any]:
+def _shared_scale(means: Sequence[float]) -> dict[str, Any]:
+    """Of the charts of all columns: one that matters less is flatter."""
+    low, high = min(means, default=0.0), max(means, default=0.0)
+    # A model that says the same whatever a column says is drawn in the middle.
+    margin = 0.0 if low < high else abs(low) / 2 or 1.0
+    return {"domain": [low - margin, high + margin], "zero": False, "nice": True}
+
+
+def _curve(
+    group: Sequence[Mapping[str, Any]], name: str, outcome: Mapping[str, Any]
+) -> dict[str, Any]:
     series = [
         (_series(entry), [(x, y, _at(name, x, y)) for x, y in _pairs(entry)]) for entry in group
     ]
     form = form_of(x for entry in group for x, _ in _pairs(entry))
     x = {"scale": {"zero": False, "nice": False}, "axis": axis(name, form)}
-    return lines(series, x, {"scale": {"zero": False}, "axis": _mean_axis(group, what)})
+    return lines(series, x, outcome)
 
 
-def _steps(group: Sequence[Mapping[str, Any]], name: str, what: str) -> dict[str, Any]:
+def _steps(
+    group: Sequence[Mapping[str, Any]], name: str, outcome: Mapping[str, Any]
+) -> dict[str, Any]:
     values = [
         {"series": _series(entry), "x": str(x), "y": y, "tip": _at(name, x, y)}
         for entry in group
         for x, y in _pairs(entry)[:_MOST_VALUES]
     ]
-    y = {"field": "y", "type": "quantitative", "scale": {"zero": False}}
-    y["axis"] = _mean_axis(group, what)
     x_axis = axis(name, labelAngle=-40, labelLimit=80, grid=True)
     return {
         "data": {"values": values},
         "mark": {"type": "circle", "size": 70, "opacity": 1},
         "encoding": {
             "x": {"field": "x", "type": "nominal", "sort": None, "axis": x_axis},
-            "y": y,
+            "y": {"field": "y", "type": "quantitative", **outcome},
             "color": colour_of([_series(entry) for entry in group]),
             "description": {"field": "tip"},
         },
     }
-
-
-def _mean_axis(group: Sequence[Mapping[str, Any]], what: str) -> dict[str, Any]:
-    return axis(what, form_of(y for entry in group for _, y in _pairs(entry)))
 
 
 def _pairs(entry: Mapping[str, Any]) -> list[tuple[Any, float]]:

@@ -13,6 +13,7 @@ import pytest
 
 from distml.errors import UserError
 from distml.report import beside, compare_report, notebook_html, report_html, write_report
+from distml.report.features import dependence_figures
 from distml.runs.paths import RunPaths
 from distml.runs.record import RunStatus
 
@@ -320,6 +321,24 @@ def test_what_was_foreseen_stands_beside_what_it_took_in_units_of_people(store, 
 
     assert "memory of the driver 1,024 MiB (512 MiB to 2,048 MiB) 1,024 MiB yes" in text
     assert "peak_bytes" not in text
+
+
+@pytest.mark.parametrize(
+    ("means", "ends"),
+    [([[0.1, 0.3], [0.2, 0.9]], {"0.2", "0.8"}), ([[0.5, 0.5], [0.5, 0.5]], {"0.3", "0.7"})],
+    ids=["different", "all the same"],
+)
+def test_partial_dependence_of_all_columns_is_on_one_scale(means, ends):
+    grids = {"number": [1.0, 2.0], "category": ["a", "b"]}
+    told = [
+        {"feature": kind, "kind": kind, "grid": grid, "average": average, "class": None}
+        for (kind, grid), average in zip(grids.items(), means, strict=True)
+    ]
+
+    drawn = [set(re.findall(r">(0\.\d)\d?<", one.svg)) for one in dependence_figures(told, "y")]
+
+    assert drawn[0] == drawn[1]
+    assert ends <= drawn[0]
 
 
 def test_a_very_large_run_still_makes_a_small_page(store, make_run, four):
