@@ -6,8 +6,8 @@ One decision: what nobody foresaw, or nobody could measure, is left out; nothing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from distml.layout import duration, table
 from distml.runs.record import RunRecord
-from distml.terminal import duration, table
 
 __all__ = ["foreseen_rows", "foreseen_text"]
 

@@ -28,7 +28,8 @@ LAYERS: dict[str, set[str]] = {
     # What tasks that do not know each other share: pieces of work over processes.
     "spread": {"errors", "session"},
     "logfile": {"errors", "runs"},
-    "terminal": {"errors", "jobfile", "parameters", "runs"},
+    "layout": set(),
+    "terminal": {"jobfile", "layout", "parameters", "runs"},
     "fit": {"data", "errors", "job", "rehearsal", "runs", "spread"},
     "ensemble": {"data", "errors", "job", "rehearsal", "runs", "session", "spread"},
     "train": {"data", "errors", "job", "rehearsal", "runs", "session", "signals"},
@@ -68,14 +69,15 @@ LAYERS: dict[str, set[str]] = {
         "signals",
     },
     # What a command starts beside runs; none knows a task.
-    "foreseen": {"runs", "terminal"},
-    "report": {"errors", "foreseen", "runs", "terminal"},
+    "foreseen": {"layout", "runs"},
+    "report": {"errors", "foreseen", "layout", "runs"},
     "verbs": {
         "data",
         "errors",
         "job",
         "jobfile",
         "launch",
+        "layout",
         "machine",
         "report",
         "runs",
@@ -96,7 +98,6 @@ LIBRARIES: dict[str, set[str]] = {
     "preflight": {"ray"},
     "spread": {"joblib", "ray", "threadpoolctl"},
     "logfile": set(),
-    "terminal": {"rich"},
     "fit": _NUMERIC | {"cloudpickle", "threadpoolctl"},
     "ensemble": _NUMERIC
     | {"cloudpickle", "joblib", "psutil", "ray", "rich", "threadpoolctl", "xgboost"},

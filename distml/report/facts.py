@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distml.foreseen import foreseen_rows
+from distml.layout import duration, flat, moment
 from distml.report.content import Content
 from distml.report.numbers import figure, size
 from distml.runs.progress import describe, progress_of
@@ -15,7 +16,6 @@ from distml.runs.record import RunRecord, RunStatus
 from distml.runs.searches import standing as trials_done
 from distml.runs.storage import join_uri
 from distml.runs.training import whereabouts
-from distml.terminal import duration, flat, moment
 
 __all__ = ["Facts", "environment", "loading", "overview", "standing"]
 

@@ -6,7 +6,7 @@ The one decision: a missing value is a dash, never an empty cell or `nan`.
 from collections.abc import Mapping
 from typing import Any
 
-from distml.terminal import duration
+from distml.layout import duration
 
 __all__ = ["NONE", "figure", "interval", "plain", "share", "signed", "size", "took"]
 

@@ -12,12 +12,12 @@ from typing import Any
 import click
 
 from distml.errors import StorageError
+from distml.layout import duration, moment, table
 from distml.runs.comparison import Comparison, ScoreDifference, compare
 from distml.runs.paths import RunPaths
 from distml.runs.record import RunRecord
 from distml.runs.store import RunStore
 from distml.runs.strict_json import dumps
-from distml.terminal import duration, moment, table
 from distml.verbs.follow import width
 from distml.verbs.options import storage_option
 

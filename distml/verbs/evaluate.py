@@ -14,11 +14,11 @@ from typing import Any, Literal
 import click
 
 from distml.launch.launcher import LaunchRequest, launcher
+from distml.layout import table
 from distml.runs.paths import RunPaths
 from distml.runs.record import new_run_id
 from distml.runs.storage import absolute_uri
 from distml.runs.store import RunStore
-from distml.terminal import table
 from distml.verbs.follow import see_through, width
 from distml.verbs.options import (
     check_option,

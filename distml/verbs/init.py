@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from distml.errors import UserError
-from distml.terminal import table
+from distml.layout import table
 from distml.verbs.follow import width
 from distml.verbs.job_source import file_stem, job_source
 from distml.verbs.out_file import write_whole

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from distml.errors import UserError
 from distml.launch.handle import JobHandle
 from distml.launch.launcher import PlacedJob
+from distml.layout import duration, moment, table
 from distml.runs.voices import units_in, words_of
-from distml.terminal import duration, moment, table
 
 __all__ = ["placed_text", "unit_words"]
 

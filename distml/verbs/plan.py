@@ -17,10 +17,10 @@ import click
 
 from distml.errors import UserError
 from distml.launch.fitting.shapes import shape_of
+from distml.layout import block, duration, table
 from distml.machine import num_gpus
 from distml.runs.store import RunStore
 from distml.runs.strict_json import dumps
-from distml.terminal import block, duration, table
 from distml.verbs.follow import width
 from distml.verbs.options import search_arguments, search_options, storage_option
 from distml.verbs.plan_place import check_limits, driver_place, expectation_of, place_plan

@@ -7,7 +7,7 @@ sample, is said so in a line of its own.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from distml.terminal import block, duration, table
+from distml.layout import block, duration, table
 
 __all__ = ["LEAST_CPU_SHARE", "place_text"]
 

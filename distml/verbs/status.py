@@ -12,12 +12,12 @@ import click
 
 from distml.errors import DistmlError, UserError
 from distml.launch.launcher import launcher
+from distml.layout import block, duration, moment
 from distml.runs.progress import Progress, lines, progress_of
 from distml.runs.record import RunRecord, RunStatus
 from distml.runs.spending import Spending, spending_of
 from distml.runs.store import RunStore
 from distml.runs.submissions import Submission, load_submission
-from distml.terminal import block, duration, moment
 from distml.verbs.follow import width
 from distml.verbs.options import run_argument, storage_option
 

@@ -15,10 +15,10 @@ import click
 from distml import jobfile
 from distml.errors import UserError
 from distml.launch.launcher import Launcher, LaunchLimits, LaunchRequest, launcher
+from distml.layout import duration, table
 from distml.runs.record import RunRecord, RunStatus, new_run_id
 from distml.runs.sameness import Evidence, Sameness, sameness
 from distml.runs.store import RunStore
-from distml.terminal import duration, table
 from distml.verbs.finished import evaluation, golden_predictions
 from distml.verbs.follow import INTERRUPTED, see_through, width
 from distml.verbs.options import limit_options, storage_option
