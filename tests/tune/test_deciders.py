@@ -86,13 +86,25 @@ def test_next_steps_of_hyperband_are_its_brackets_milestones() -> None:
 def test_next_steps_of_the_others_are_their_interval() -> None:
     median = decider("median", max_resource=100, min_resource=10)
     median.add(0, {})
-    assert [median.next_step(0, step) for step in (0, 5, 10)] == [5, 10, 15]
+    assert [median.next_step(0, step) for step in (0, 5, 10, 20)] == [10, 10, 20, 30]
     pbt = decider("pbt", max_resource=40, space=SPACE)
     pbt.add(0, {"lr": 0.01, "kind": "a"})
     assert pbt.next_step(0, 0) == 4
     other = decider(FIFOScheduler(), max_resource=100)
     other.add(0, {})
     assert other.next_step(0, 7) == 12
+
+
+@pytest.mark.parametrize("most", [1, 9, 27, 100, 1000], ids=lambda most: f"{most}-steps")
+def test_median_looks_a_bounded_number_of_times_and_evenly(most: int) -> None:
+    made = decider("median", max_resource=most, min_resource=max(1, most // 27))
+    made.add(0, {})
+    looks = [made.next_step(0, 0)]
+    while looks[-1] < most:
+        looks.append(made.next_step(0, looks[-1]))
+    assert looks[0] == max(1, most // 27), "the grace period is kept"
+    assert len(looks) <= 11
+    assert len(set(np.diff(looks))) <= 1
 
 
 def test_median_stops_what_is_worse_than_the_median_of_means() -> None:
