@@ -8,7 +8,7 @@ the storage has already are named, and take no time.
 Refuses what cannot run here: data or a peak that this machine's memory cannot hold.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from distml import spread
 from distml.data import ShardedDataset
 from distml.errors import DataError, UserError
+from distml.fit.few_trials import Ahead
 from distml.fit.growth import Estimate, expect, makespan, total
 from distml.fit.samples import measure_samples
 from distml.fit.sampling import Sample, standing_bytes
@@ -123,13 +124,15 @@ def draw_up(
         The part of the plan that follows from samples; see `plan_fit`.
     """
     last = samples[-1]
-    kinds = Counter(fit.kind for fit in last.fits)
+    kinds = list(dict.fromkeys(fit.kind for fit in last.fits))
     seconds = {kind: _of_kind(samples, rows, kind, "seconds", None) for kind in kinds}
     peaks = {kind: _of_kind(samples, rows, kind, "peak_bytes", _LINEAR) for kind in kinds}
     phases = {name: _of_phase(samples, rows, name) for name in last.phases}
-    stages = _stages(last)
+    ahead = Ahead(last.trials, [(fit.stage, fit.kind) for fit in last.fits], seconds, num_cpus)
+    stages = ahead.stages()
+    counts = Counter(kind for stage in stages for kind in stage)
     left = list(_without(stages, stored))
-    fits = _laid_out(left, seconds, num_cpus)
+    fits = ahead.with_stops(_laid_out(left, seconds, num_cpus))
     start = _START if _needs_ray(last, fits) else Estimate(0.0, 0.0, 0.0)
     beside = _beside(samples, rows, stages, peaks, num_cpus=num_cpus, own_bytes=own_bytes)
     held = rows if buffer_bytes is None else 0  # samples are small enough to be in memory
@@ -144,14 +147,14 @@ def draw_up(
         "members": [
             {
                 "fit": kind,
-                "units": count,
-                "stored": min(count, stored.get(kind, 0)),
+                "units": counts[kind],
+                "stored": min(counts[kind], stored.get(kind, 0)),
                 "rows": round(_mean_rows(last, kind) * rows / last.rows),
                 "seconds": asdict(seconds[kind]),
                 "peak_bytes": asdict(peaks[kind]),
                 "workers": workers[kind],
             }
-            for kind, count in kinds.items()
+            for kind in kinds
         ],
         "stages": [len(stage) for stage in stages],
         "left": [dict(Counter(stage)) for stage in left],
@@ -159,6 +162,7 @@ def draw_up(
         "phases": {name: asdict(phase) for name, phase in phases.items()},
         "fits_seconds": asdict(fits),
         "seconds": asdict(_with_early_ends(total([start, fits, *phases.values()]), last)),
+        "trials": ahead.described(),
         "early_share": last.open_s / last.seconds if last.open_s else 0.0,
         "memory": {
             "peak_bytes": asdict(memory),
@@ -207,14 +211,6 @@ def _of_kind(
 def _mean_rows(sample: Sample, kind: str) -> float:
     rows = [fit.rows for fit in sample.fits if fit.kind == kind]
     return sum(rows) / len(rows)
-
-
-def _stages(sample: Sample) -> list[list[str]]:
-    """Kinds of the fits of each stage."""
-    stages: dict[int, list[str]] = defaultdict(list)
-    for fit in sample.fits:
-        stages[fit.stage].append(fit.kind)
-    return [stages[stage] for stage in sorted(stages)]
 
 
 def _without(stages: Sequence[Sequence[str]], stored: Mapping[str, int]) -> Iterator[Sequence[str]]:

@@ -1,7 +1,8 @@
 """Which samples of its rows a plan measures a fit on, and how.
 
 One decision: sizes double from a small part of the rows on, while there is time; networks whose
-epochs would take longer than that are trained for a few of them.
+epochs would take longer than that are trained for a few of them, and searches try as many
+configurations as there is time for.
 """
 
 import time
@@ -17,6 +18,8 @@ __all__ = ["measure_samples", "sizes"]
 _FRACTIONS = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 _LEAST_ROWS = 500
 _NUM_SIZES = 3
+_FEW_TRIALS = 4
+"""That a search tries at least, so that a scheduler has some to compare."""
 
 
 def measure_samples(task: Any, rows: int, context: RunContext, budget_s: float) -> list[Sample]:
@@ -74,14 +77,25 @@ def _how_to_measure(
     """Try the smallest size, which also loads what is loaded once, and see what it is like.
 
     Who has members has their fits on one thread each. Networks whose epochs would take more than
-    there is time for are trained for a few of them.
+    there is time for are trained for a few of them; the same goes for trials of a search.
     """
-    first = measure(task, size, context, one_thread=False, few_epochs=True)
-    seconds = first.seconds * sum(each / size for each in sizes(rows)[:_NUM_SIZES])
+    first = measure(task, size, context, one_thread=False, few_epochs=True, num_trials=_FEW_TRIALS)
+    times = sum(each / size for each in sizes(rows)[:_NUM_SIZES])
+    seconds = first.seconds * times
     return lambda size: measure(
         task,
         size,
         context,
         one_thread=bool(first.fits),
         few_epochs=first.spared_s > 0 and seconds > budget_s,
+        num_trials=_num_trials(first, budget_s / times),
     )
+
+
+def _num_trials(first: Sample, budget_s: float) -> int | None:
+    """Trials that a search has time for in a sample as small as the first; `None`: no search."""
+    if first.trials is None:
+        return None
+    each_s = first.seconds / first.trials.measured
+    possible = int(budget_s / max(each_s, 1e-9)) // first.trials.searches
+    return max(_FEW_TRIALS, possible)

@@ -24,7 +24,9 @@ from sklearn.base import BaseEstimator, clone
 from threadpoolctl import threadpool_limits
 
 from distml.fit.epochs import Spared, cut_short
+from distml.fit.few_trials import TrialCounter, Trials
 from distml.job import Result, RunContext
+from distml.rehearsal import few_trials
 from distml.runs.events import use_events
 from distml.runs.units import use_units
 from distml.spread import workers_of
@@ -79,6 +81,8 @@ class Sample:
     """See `FitCost`; of a fit in the driver, and of refits, which have the same estimator."""
     open_s: float = 0.0
     """What of that may never be spent, where trainings may end early."""
+    trials: Trials | None = None
+    """Of its searches; `None`: it has none."""
 
     @property
     def seconds(self) -> float:
@@ -97,7 +101,13 @@ class Sample:
 
 
 def measure(
-    task: Any, rows: int, context: RunContext, *, one_thread: bool, few_epochs: bool = False
+    task: Any,
+    rows: int,
+    context: RunContext,
+    *,
+    one_thread: bool,
+    few_epochs: bool = False,
+    num_trials: int | None = None,
 ) -> Sample:
     """Run a task on `rows` of its rows, drawn by its seed.
 
@@ -107,6 +117,7 @@ def measure(
         context: Of the run that is planned; nothing is written there.
         one_thread: Fit on one thread, as a worker does.
         few_epochs: Train networks for a few epochs, and count the rest.
+        num_trials: Configurations that a search tries at most; `None`: all, in its time.
 
     Raises:
         DistmlError: what the task raises, such as for a class that is too rare for a small sample.
@@ -124,6 +135,7 @@ def measure(
         recorder.watching(),
         use_events(recorder),
         use_units(None),
+        few_trials(num_trials),
     ):
         warnings.simplefilter("ignore")
         result = task.run(
@@ -139,6 +151,7 @@ def measure(
         spared_s=recorder.spared_s,
         workers=workers,
         open_s=recorder.open_s,
+        trials=recorder.trials,
     )
 
 
@@ -172,7 +185,7 @@ class _Recorder:
         self.fits: list[FitCost] = []
         self.peak_bytes = 0
         self.spared_s = 0.0
-        self._spared = spared
+        self._spared, self._counter = spared, TrialCounter()
         self._events: dict[str, Callable[..., None]] = {
             "phase": self._phase,
             "plan": self._plan,
@@ -188,6 +201,7 @@ class _Recorder:
 
     def __call__(self, kind: str, **fields: Any) -> None:
         self._spared.take(kind, fields)
+        self._counter.take(kind, fields)
         take = self._events.get(kind)
         if take is not None:
             take(**fields)
@@ -200,6 +214,11 @@ class _Recorder:
     def open_s(self) -> float:
         """Seconds of epochs that may never come."""
         return self._spared.open_s
+
+    @property
+    def trials(self) -> Trials | None:
+        """What searches said of their trials."""
+        return self._counter.trials
 
     @contextmanager
     def watching(self) -> Iterator[None]:

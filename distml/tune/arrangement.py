@@ -15,6 +15,7 @@ from sklearn.metrics import get_scorer_names
 
 from distml.ensemble.cost import cpus_of_workers, gpus_of_fit
 from distml.errors import UserError
+from distml.rehearsal import most_trials
 from distml.runs.events import emit
 from distml.tune.concurrency import concurrent_trials, num_cpus, num_gpus
 from distml.tune.deciders import make_decider
@@ -72,6 +73,8 @@ class Arrangement:
             rows=num_rows,
             resource=None if self.resource is None else self.resource.parameter,
             max_step=self.max_step,
+            time_budget_s=search.time_budget_s,
+            may_stop=self.in_steps,
         )
         return name
 
@@ -89,10 +92,12 @@ class Arrangement:
             wanted = search.max_concurrent_trials
             per_turn = 1 if self.in_steps and self.resource is None else num_splits
             num_slots = concurrent_trials(search, per_turn) if wanted == "auto" else wanted
+        most = most_trials()
         return Limits(
             num_slots=num_slots,
             patience=search.early_stop_patience,
-            time_budget_s=search.time_budget_s,
+            time_budget_s=search.time_budget_s if most is None else None,
+            num_trials=most,
         )
 
 

@@ -38,6 +38,8 @@ class Limits:
     """Trials in a row of which none is better than the best before."""
     time_budget_s: float | None = None
     """Seconds after which no fit begins."""
+    num_trials: int | None = None
+    """Trials at most, in a sample; `None`: all that are proposed."""
     clock: Callable[[], float] = time.monotonic
     """Seconds."""
 
@@ -140,7 +142,8 @@ class Turns:
         if self._resumed:
             return self._resumed.popleft()
         number = len(self.trials)
-        config = None if self._exhausted else self._proposer.suggest(number)
+        enough = number == self._limits.num_trials
+        config = None if self._exhausted or enough else self._proposer.suggest(number)
         if config is None:
             self._exhausted = True
             return None

@@ -24,7 +24,7 @@ from distml.runs.strict_json import dumps
 from distml.verbs.follow import width
 from distml.verbs.options import search_arguments, search_options, storage_option
 from distml.verbs.plan_place import check_limits, driver_place, expectation_of, place_plan
-from distml.verbs.plan_text import LEAST_CPU_SHARE, place_text
+from distml.verbs.plan_text import LEAST_CPU_SHARE, in_order, place_text, trials_text
 
 __all__ = ["command", "plan_text"]
 
@@ -127,8 +127,7 @@ def _facts(plan: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "bytes", f"{_size(plan['table_bytes'])} in memory, {_size(plan['stored_bytes'])} stored"
     units = sum(plan["stages"])
     if units:
-        order = " then ".join(map(str, plan["stages"]))
-        yield "fits", f"{units} on {plan['num_cpus']} CPUs: {order}"
+        yield "fits", f"{units} on {plan['num_cpus']} CPUs: {in_order(plan['stages'])}"
         stored = sum(member.get("stored", 0) for member in plan["members"])
         if stored:
             yield "stored", f"{stored} of these fits; they are not done again"
@@ -155,7 +154,9 @@ def _expectations(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"{_size(peak['value'])} ({_size(peak['low'])} to {_size(peak['high'])}); "
         f"{fits} into {_size(there)}",
     )
-    yield from _trials(plan.get("search"))
+    search = plan.get("search") or plan.get("trials")
+    if search:
+        yield "trials", trials_text(search)
     yield "time", _time(plan["seconds"])
     phases = {name: span["value"] for name, span in plan["phases"].items() if span["value"] >= 0.1}
     shares = {"fits": plan["fits_seconds"]["value"], **phases} if plan["members"] else phases
@@ -173,19 +174,6 @@ def _expectations(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     share = plan["measured"][-1]["cpu_share"]
     if share < LEAST_CPU_SHARE:
         yield "beware", f"other work left it {share:.0%} of a CPU meanwhile: the time may be less"
-
-
-def _trials(search: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
-    """How many runs a search consists of, and how many there is time for."""
-    if search is None:
-        return
-    at_once = search.get("at_once", 1)
-    how = "one after another" if at_once == 1 else f"{at_once} at one time"
-    words = f"{search['trials']}, {how}, each {_time(search['each'])}"
-    if search["fitting"] is not None:
-        num = min(search["fitting"], search["trials"])
-        words += f"; {num} of them fit into {duration(search['time_budget_s'])}"
-    yield "trials", words
 
 
 def _time(span: Mapping[str, float]) -> str:

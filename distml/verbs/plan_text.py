@@ -4,12 +4,13 @@ One decision: it knows the plan's JSON alone. Whatever is assumed, or known from
 sample, is said so in a line of its own.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from distml.layout import block, duration, table
 
-__all__ = ["LEAST_CPU_SHARE", "place_text"]
+__all__ = ["LEAST_CPU_SHARE", "in_order", "place_text", "trials_text"]
 
 LEAST_CPU_SHARE = 0.75
 """Below this a sample was held up by other work, not by its own reading and writing."""
@@ -37,7 +38,7 @@ def _facts(plan: Mapping[str, Any], place: Mapping[str, Any]) -> Iterator[tuple[
     yield "job", plan["job"]
     if plan.get("rows"):
         yield "rows", f"{plan['rows']:,}"
-    stages = " then ".join(str(sum(stage.values())) for stage in plan["left"] if stage)
+    stages = in_order([sum(stage.values()) for stage in plan["left"] if stage])
     if stages:
         yield "fits", stages
     elif not place["units"]:
@@ -52,6 +53,36 @@ def _facts(plan: Mapping[str, Any], place: Mapping[str, Any]) -> Iterator[tuple[
         yield "trials", f"{search['trials']}, {how}"
     region = "" if not place["region"] else f", {place['region']}"
     yield "where", f"{place['name']} ({place['provider']}{region})"
+
+
+def in_order(stages: Sequence[int]) -> str:
+    """Fits of each stage, in their order; stages of as many are said once: `3 (21 times) then 1`.
+
+    Args:
+        stages: How many fits each has.
+    """
+    runs = [(number, len(list(alike))) for number, alike in groupby(stages)]
+    words = [str(number) if times == 1 else f"{number} ({times} times)" for number, times in runs]
+    return " then ".join(words)
+
+
+def trials_text(search: Mapping[str, Any]) -> str:
+    """How many trials a search consists of, and how many there is time for.
+
+    Args:
+        search: `search` of a plan of a search over jobs, or `trials` of one in a fit.
+    """
+    at_once = search.get("at_once")
+    how = "" if at_once is None else f" {at_once} at one time,"
+    how = " one after another," if at_once == 1 else how
+    words = f"{search['trials']},{how} each {_time(search['each'])}"
+    measured = search.get("measured", search["trials"])
+    if measured < search["trials"]:
+        words += f", measured on {measured}"
+    if search["fitting"] is not None and search["fitting"] < search["trials"]:
+        budget = duration(search["time_budget_s"])
+        words += f"; about {search['fitting']} of {search['trials']} trials fit into {budget}"
+    return words
 
 
 def _unit_row(unit: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:

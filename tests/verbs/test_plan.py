@@ -70,13 +70,35 @@ def test_a_plan_says_what_is_stored():
 
 
 def test_a_plan_of_a_search_says_how_many_trials_there_are_and_fit():
-    search = {"trials": 30, "each": span(12.0), "time_budget_s": None, "fitting": None}
+    search = {
+        "trials": 30,
+        "each": span(12.0),
+        "time_budget_s": None,
+        "fitting": None,
+        "at_once": 1,
+    }
     each = "30, one after another, each 12.0 s (6.0 s to 24.0 s)"
 
     assert f"trials        {each}\n" in plan_text({**PLAN, "search": search}, 120)
     limited = {**search, "time_budget_s": 60.0, "fitting": 5}
-    assert f"{each}; 5 of them fit into 1:00 min" in plan_text({**PLAN, "search": limited}, 120)
+    assert f"{each}; about 5 of 30 trials fit into 1:00 min" in plan_text(
+        {**PLAN, "search": limited}, 120
+    )
     assert "trials" not in plan_text(PLAN, 120)
+
+
+def test_a_plan_of_a_search_in_a_fit_says_on_how_many_trials_it_was_measured():
+    trials = {"trials": 100, "measured": 4, "each": span(1.0)}
+    trials |= {"time_budget_s": 20.0, "fitting": 21}
+    said = "100, each 1.0 s (0.5 s to 2.0 s), measured on 4; about 21 of 100 trials fit into 20.0 s"
+
+    assert f"trials        {said}\n" in plan_text({**PLAN, "trials": trials}, 120)
+
+
+def test_stages_of_as_many_fits_are_said_once():
+    text = plan_text({**PLAN, "stages": [*[3] * 21, 2, 1, 1]}, 120)
+
+    assert "fits     67 on 2 CPUs: 3 (21 times) then 2 then 1 (2 times)\n" in text
 
 
 def test_memory_that_may_run_out_is_said_so():
