@@ -78,8 +78,12 @@ def _measured(start: Start) -> dict[str, Any]:
     if not callable(make_plan):
         if is_rehearsal():
             return {**head, **_asked(task)}
+        former = _stored(start)
+        if former is not None:
+            return former
         raise UserError(
-            f"{type(task).__name__} cannot be planned: it has no plan(context) method; run it"
+            f"{type(task).__name__} cannot be planned on samples, for it is code of your own; run "
+            "it once with these parameters, then plan again: the plan is what the run took"
         )
     context = RunContext(
         run_id=record.run_id,
@@ -89,11 +93,13 @@ def _measured(start: Start) -> dict[str, Any]:
         emit=lambda kind, **fields: None,
     )
     with use_units(start.units or store.units):
-        plan: dict[str, Any] = {**head, **make_plan(context)}
+        plan: dict[str, Any] = {"used": {"what": "samples"}, **head, **make_plan(context)}
+    if plan["used"]["what"] != "samples":
+        return plan
     plan["earlier"] = earlier_runs(
         store, record.job_name, start.source, record.parameters, plan["rows"]
     )
-    return {**plan, "used": {"what": "samples"}}
+    return plan
 
 
 def _asked(task: Any) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 One decision: one trial's job is planned as any job is, on samples of its rows; that of the first
 configuration that would be proposed. Times add up, also where several run at one time and share the
 CPUs; memory is that of those that run at one time. Configurations that cost more or less than the
-first are not foreseen.
+first are not foreseen. A job whose task is the user's own code has no samples: it is known by its
+last run in the storage, or not at all.
 """
 
 import math
@@ -11,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from distml.errors import UserError
 from distml.job import RunContext
 from distml.runs.strict_json import to_json
+from distml.tune.former_trial import plan_of_former
 from distml.tune.proposers import Listed, make_proposer
 from distml.tune.space import Space
 
@@ -48,11 +49,10 @@ def plan_search(task: "Tune", context: RunContext) -> dict[str, Any]:
     config = proposer.suggest(0) or {}
     job = task.making(config)()
     make_plan = getattr(job.task, "plan", None)
-    if not callable(make_plan):
-        raise UserError(
-            f"{type(job.task).__name__} cannot be planned: it has no plan(context) method; run it"
-        )
-    plan: dict[str, Any] = make_plan(replace(context, seed=job.seed, resources=job.resources))
+    if callable(make_plan):
+        plan: dict[str, Any] = make_plan(replace(context, seed=job.seed, resources=job.resources))
+    else:
+        plan = plan_of_former(task, config, type(job.task).__name__, context)
     wanted = len(proposer) if isinstance(proposer, Listed) else int(task.num_samples or 0)
     fitting = _fitting(task.time_budget_s, plan["seconds"]["value"])
     trials = wanted if fitting is None else min(wanted, fitting)

@@ -24,7 +24,13 @@ from distml.runs.strict_json import dumps
 from distml.verbs.follow import width
 from distml.verbs.options import search_arguments, search_options, storage_option
 from distml.verbs.plan_place import check_limits, driver_place, expectation_of, place_plan
-from distml.verbs.plan_text import LEAST_CPU_SHARE, in_order, place_text, trials_text
+from distml.verbs.plan_text import (
+    LEAST_CPU_SHARE,
+    in_order,
+    known_from,
+    place_text,
+    trials_text,
+)
 
 __all__ = ["command", "plan_text"]
 
@@ -122,12 +128,18 @@ def _driver(line: tuple[str, ...], storage: str, path: Path, options: tuple[str,
 
 def _facts(plan: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "job", plan["job"]
-    yield "rows", f"{plan['rows']:,}"
-    yield "columns", plan["columns"]
-    yield "bytes", f"{_size(plan['table_bytes'])} in memory, {_size(plan['stored_bytes'])} stored"
+    # What is known from a run lacks what only samples tell.
+    if plan.get("rows"):
+        yield "rows", f"{plan['rows']:,}"
+    if plan.get("columns"):
+        yield "columns", plan["columns"]
+    if "table_bytes" in plan:
+        sizes = f"{_size(plan['table_bytes'])} in memory, {_size(plan['stored_bytes'])} stored"
+        yield "bytes", sizes
     units = sum(plan["stages"])
     if units:
-        yield "fits", f"{units} on {plan['num_cpus']} CPUs: {in_order(plan['stages'])}"
+        where = f" on {plan['num_cpus']} CPUs" if "num_cpus" in plan else ""
+        yield "fits", f"{units}{where}: {in_order(plan['stages'])}"
         stored = sum(member.get("stored", 0) for member in plan["members"])
         if stored:
             yield "stored", f"{stored} of these fits; they are not done again"
@@ -147,23 +159,22 @@ def _fit_row(member: Mapping[str, Any], *, some_stored: bool) -> dict[str, Any]:
 
 
 def _expectations(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    peak, there = plan["memory"]["peak_bytes"], plan["available_bytes"]
-    fits = "fits" if peak["high"] <= there else "may not fit"
-    yield (
-        "peak memory",
-        f"{_size(peak['value'])} ({_size(peak['low'])} to {_size(peak['high'])}); "
-        f"{fits} into {_size(there)}",
-    )
+    if plan["memory"]["peak_bytes"] is not None:
+        yield "peak memory", _peak(plan["memory"]["peak_bytes"], plan.get("available_bytes"))
     search = plan.get("search") or plan.get("trials")
     if search:
         yield "trials", trials_text(search)
     yield "time", _time(plan["seconds"])
     phases = {name: span["value"] for name, span in plan["phases"].items() if span["value"] >= 0.1}
-    shares = {"fits": plan["fits_seconds"]["value"], **phases} if plan["members"] else phases
+    fits = plan.get("fits_seconds")
+    shares = {"fits": fits["value"], **phases} if fits and plan["members"] else phases
     yield "of that", ", ".join(f"{name} {duration(value)}" for name, value in shares.items())
     earlier = plan.get("earlier")
     if earlier:
         yield "earlier runs", f"{duration(earlier['seconds'])} ({', '.join(earlier['runs'])})"
+    if not plan.get("measured"):
+        yield "known from", known_from(plan)
+        return
     sizes = ", ".join(f"{sample['rows']:,}" for sample in plan["measured"])
     spent = duration(sum(sample["seconds"] for sample in plan["measured"]))
     yield "measured", f"{sizes} rows in {spent}"
@@ -174,6 +185,14 @@ def _expectations(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     share = plan["measured"][-1]["cpu_share"]
     if share < LEAST_CPU_SHARE:
         yield "beware", f"other work left it {share:.0%} of a CPU meanwhile: the time may be less"
+
+
+def _peak(peak: Mapping[str, float], there: int | None) -> str:
+    words = f"{_size(peak['value'])} ({_size(peak['low'])} to {_size(peak['high'])})"
+    if there is None:
+        return words
+    fits = "fits" if peak["high"] <= there else "may not fit"
+    return f"{words}; {fits} into {_size(there)}"
 
 
 def _time(span: Mapping[str, float]) -> str:

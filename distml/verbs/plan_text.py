@@ -10,7 +10,7 @@ from typing import Any
 
 from distml.layout import block, duration, table
 
-__all__ = ["LEAST_CPU_SHARE", "in_order", "place_text", "trials_text"]
+__all__ = ["LEAST_CPU_SHARE", "in_order", "known_from", "place_text", "trials_text"]
 
 LEAST_CPU_SHARE = 0.75
 """Below this a sample was held up by other work, not by its own reading and writing."""
@@ -145,7 +145,7 @@ def _expectations(
         worker = place["starts"]["worker_s"]
         words = f"that a machine is there after {_time(worker)}; nobody measured it there"
         yield "assumed", words
-    yield "known from", _source(plan)
+    yield "known from", known_from(plan)
     if plan["used"]["what"] == "samples" and plan["measured"][-1]["cpu_share"] < LEAST_CPU_SHARE:
         share = plan["measured"][-1]["cpu_share"]
         yield "beware", f"other work left it {share:.0%} of a CPU meanwhile: the time may be less"
@@ -159,10 +159,13 @@ def _against(span: Mapping[str, float] | None, limit: float, say: Callable[[floa
     return f"{say(limit)}: kept as expected, but not at the worst ({say(span['high'])})"
 
 
-def _source(plan: Mapping[str, Any]) -> str:
+def known_from(plan: Mapping[str, Any]) -> str:
+    """What a plan was drawn up from, for people."""
     used = plan["used"]
     if used["what"] == "run":
         return f"run {used['run']}, the last of the same job; --measure takes samples instead"
+    if used["what"] == "trial":
+        return f"run {used['run']}, the last of the job that is searched"
     if used["what"] == "plan":
         return "its last plan, which is stored; --measure takes samples anew"
     if used["what"] == "nothing":

@@ -61,6 +61,16 @@ def test_a_plan_says_what_would_run_what_it_needs_and_how_long():
     assert "stored" not in text.replace("4 MiB stored", "")
 
 
+def test_a_plan_known_from_a_run_says_so_and_leaves_out_what_only_samples_tell():
+    known = ("job", "rows", "columns", "members", "stages", "phases", "seconds")
+    plan = {name: PLAN[name] for name in known} | {"memory": {"peak_bytes": None}}
+    text = plan_text({**plan, "used": {"what": "trial", "run": "one"}}, 120)
+
+    assert "fits     4: 3 then 1" in text
+    assert "of that     evaluate 2.5 s" in text
+    assert text.endswith("known from  run one, the last of the job that is searched")
+
+
 def test_a_plan_says_what_is_stored():
     [member] = PLAN["members"]
     text = plan_text({**PLAN, "members": [{**member, "stored": 2}]}, 120)
