@@ -8,7 +8,7 @@ from distml.layout import block, duration, flat, moment, sized, table, worded
 from distml.runs.paths import RunPaths
 from distml.runs.promotion import descent
 from distml.runs.record import RunRecord, RunStatus
-from distml.runs.searches import best_facts
+from distml.runs.search_words import best_facts
 from distml.runs.storage import join_uri, shown
 
 if TYPE_CHECKING:

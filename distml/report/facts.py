@@ -13,7 +13,7 @@ from distml.report.content import Content
 from distml.report.numbers import figure, size
 from distml.runs.progress import describe, progress_of
 from distml.runs.record import RunRecord, RunStatus
-from distml.runs.searches import standing as trials_done
+from distml.runs.search_words import standing as trials_done
 from distml.runs.storage import join_uri
 from distml.runs.training import whereabouts
 

@@ -25,7 +25,8 @@ _MOST_LETTERS = 15
 _SHADES = (18, 32, 48, 68, 100)
 """Per cent of the colour of a line, the worst fifth first."""
 _WIDE = 20
-"""An axis whose greatest value is so many times its least is logarithmic."""
+"""An axis whose greatest value is so many times its least is logarithmic, as is one whose values
+were drawn so."""
 _AXIS_PX = 105
 
 
@@ -54,7 +55,11 @@ def parallel_figure(search: Search, scored: Sequence[Trial]) -> Figure | None:
     drawn = thin(ranked, _MOST_TRIALS)
     names = dict.fromkeys(name for trial in drawn for name in trial.params)
     axes = [
-        _axis(name, {t.number: t.params.get(name) for t in drawn if t.params.get(name) is not None})
+        _axis(
+            name,
+            {t.number: t.params.get(name) for t in drawn if t.params.get(name) is not None},
+            is_log=name in search.logarithmic,
+        )
         for name in names
         if len({str(trial.params.get(name)) for trial in drawn}) > 1
     ]
@@ -76,10 +81,10 @@ def parallel_figure(search: Search, scored: Sequence[Trial]) -> Figure | None:
     )
 
 
-def _axis(name: str, values: Mapping[int, Any]) -> _Axis:
+def _axis(name: str, values: Mapping[int, Any], *, is_log: bool = False) -> _Axis:
     numbers = {k: v for k, v in values.items() if isinstance(v, int | float)}
     if len(numbers) == len(values) and not all(isinstance(v, bool) for v in values.values()):
-        return _numeric(name, numbers)
+        return _numeric(name, numbers, is_log=is_log)
     names = sorted({figure(value) for value in values.values()})
     place = {one: n / max(1, len(names) - 1) for n, one in enumerate(names)}
     places = {trial: place[figure(value)] for trial, value in values.items()}
@@ -87,9 +92,9 @@ def _axis(name: str, values: Mapping[int, Any]) -> _Axis:
     return _Axis(name=name, places=places, ticks=ticks)
 
 
-def _numeric(name: str, values: Mapping[int, float]) -> _Axis:
+def _numeric(name: str, values: Mapping[int, float], *, is_log: bool) -> _Axis:
     least, most = min(values.values()), max(values.values())
-    is_log = least > 0 and most / least >= _WIDE
+    is_log = least > 0 and (is_log or most / least >= _WIDE)
     low, high = (math.log(least), math.log(most)) if is_log else (least, most)
     span = (high - low) or 1.0
 

@@ -20,6 +20,7 @@ __all__ = ["Searched", "searches_in"]
 
 _MOST_ROWS = 500
 _MOST_SEARCHES = 4
+_MOST_EXPLOITS = 100
 _MARKS = {"completed": ("circle", 0), "running": ("diamond", 2)}
 """State → symbol, and place of its colour in the palette; others were stopped."""
 _ROW_PX = 20
@@ -50,6 +51,8 @@ class Searched:
     """Trials, the best first."""
     num_trials: int
     """All there are."""
+    exploits: tuple[tuple[str, str, str, str], ...] = ()
+    """Trial, from which it went on, after which step of that, what it changed."""
 
 
 def searches_in(content: Content) -> list[Searched]:
@@ -75,6 +78,7 @@ def _searched(search: Search) -> Searched:
         head=head,
         rows=rows,
         num_trials=len(search.trials),
+        exploits=tuple(_exploits(search)),
     )
 
 
@@ -110,8 +114,22 @@ def _table(
     return (*head, *["took"] * timed), tuple(rows)
 
 
+def _exploits(search: Search) -> Iterator[tuple[str, str, str, str]]:
+    for one in search.exploits[:_MOST_EXPLOITS]:
+        changes = (
+            f"{name} {figure(one.before.get(name))} → {figure(value)}"
+            for name, value in one.after.items()
+            if one.before.get(name) != value
+        )
+        said = ", ".join(changes) or "nothing"
+        yield str(one.trial), str(one.donor), figure(one.step), said
+
+
 def _figures(search: Search, scored: Sequence[Trial]) -> Iterator[Figure]:
-    yield _course(search, [(float(t.number), t) for t in scored], "Trial", "Best score over trials")
+    by_number = [(float(trial.number), trial) for trial in scored]
+    # Ticks between two trials would be of none.
+    whole = axis("Trial", "d", tickMinStep=1)
+    yield _course(search, by_number, whole, "Best score over trials")
     timed = sorted(
         ((t.ended_s, t) for t in scored if t.ended_s is not None), key=lambda pair: pair[0]
     )
@@ -119,7 +137,7 @@ def _figures(search: Search, scored: Sequence[Trial]) -> Iterator[Figure]:
         minutes = timed[-1][0] >= 180
         pairs = [(seconds / 60 if minutes else seconds, trial) for seconds, trial in timed]
         what = f"{'Minutes' if minutes else 'Seconds'} into the run"
-        yield _course(search, pairs, what, "Best score over time")
+        yield _course(search, pairs, axis(what), "Best score over time")
     step = f"{search.resource or 'step'}, how far it came"
     configs = [{**trial.params, step: trial.step} for trial in scored]
     # It needs numpy, which most commands do without.
@@ -130,10 +148,12 @@ def _figures(search: Search, scored: Sequence[Trial]) -> Iterator[Figure]:
         yield _importance(search, shares)
 
 
-def _course(search: Search, pairs: Sequence[tuple[float, Trial]], what: str, title: str) -> Figure:
+def _course(
+    search: Search, pairs: Sequence[tuple[float, Trial]], below_it: Mapping[str, Any], title: str
+) -> Figure:
     """Scores of trials, and the best so far as a step."""
     path = _best_so_far(search, pairs)
-    across = {"field": "x", "type": "quantitative", "axis": axis(what), "scale": {"nice": False}}
+    across = {"field": "x", "type": "quantitative", "axis": below_it, "scale": {"nice": False}}
     form = form_of(trial.score for _, trial in pairs)
     up: dict[str, Any] = {"field": "y", "type": "quantitative", "scale": {"zero": False}}
     up["axis"] = axis(search.metric, form)
@@ -199,14 +219,15 @@ def _importance(search: Search, shares: Mapping[str, float]) -> Figure:
                 "x": {
                     "field": "share",
                     "type": "quantitative",
-                    "axis": axis(f"Share of the variance of {search.metric}", ".0%"),
+                    "axis": axis("Share of the variance", ".0%"),
                 },
                 "description": {"field": "tip"},
             },
         },
         title="Importance of parameters",
         description=", ".join(f"{name} {share(value)}" for name, value in shares.items()) + ".",
-        caption="Share of the variance between trials that a parameter explains by itself "
+        caption=f"Share of the variance of {search.metric} between trials that a parameter "
+        "explains by itself "
         f"(functional ANOVA of a forest, Hutter et al. 2014); parameters together: {share(rest)}.",
         size=(360, 70 + _ROW_PX * len(values)),
     )

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from distml.runs.searches import Search, advance_searches, best_so_far, standing
+from distml.runs.search_words import best_so_far, standing
+from distml.runs.searches import Search, advance_searches
 from distml.runs.training import Training, advance_training, figures, whereabouts
 
 __all__ = ["Progress", "advance", "describe", "lines", "progress_of"]

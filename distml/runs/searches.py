@@ -10,14 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 __all__ = [
+    "Exploit",
     "Search",
     "Trial",
     "advance_searches",
-    "best_facts",
-    "best_so_far",
     "main_searches",
     "searches_of",
-    "standing",
 ]
 
 _STATES = {
@@ -26,9 +24,6 @@ _STATES = {
     "early_stop_patience": "out of patience",
 }
 """Reason of an end → how people call it."""
-
-_LONG = 32
-"""Characters of a value that are shown while a search goes on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +49,22 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Exploit:
+    """A trial went on from where another one stood."""
+
+    trial: int
+    """Which, from 1."""
+    donor: int
+    """From which, from 1."""
+    step: int | None
+    """How far the other one was; `None` where nobody said."""
+    before: Mapping[str, Any]
+    """Its configuration until then."""
+    after: Mapping[str, Any]
+    """Its configuration from then on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Search:
     """A search, as far as it has come."""
 
@@ -69,6 +80,10 @@ class Search:
     """What trials have more of from step to step."""
     max_step: int | None = None
     """The last step of a trial."""
+    logarithmic: tuple[str, ...] = ()
+    """Parameters that are drawn evenly from logarithms."""
+    exploits: tuple[Exploit, ...] = ()
+    """Which trials went on from others, in their order."""
     begun_at: float | None = None
     """When it began, or went on, in Unix seconds."""
     is_over: bool = False
@@ -219,61 +234,19 @@ def advance_searches(
     )
     if trial.state == "failed":
         trial = replace(trial, score=None)
+    if kind == "trial_exploits":
+        search = replace(search, exploits=(*search.exploits, _exploit(event, former, trial)))
     return {**searches, name: replace(search, trials={**search.trials, number: trial})}
 
 
-def standing(search: Search, running: int | None = None) -> str:
-    """Where a search stands, such as `12 of 30 trials done, 2 running, 8 stopped early`.
-
-    Args:
-        search: it.
-        running: trials whose fits have begun; `None`: all that have begun themselves.
-    """
-    under_way = len(search.trials) - len(search.ended)
-    of = "" if search.total is None else f" of {search.total}"
-    said = [f"{len(search.ended)}{of} trials done"]
-    number = under_way if running is None else min(under_way, running)
-    said += [f"{number} running"] if number else []
-    for state in ("stopped early", "failed"):
-        said += [f"{number} {state}"] if (number := search.count(state)) else []
-    return ", ".join(said)
-
-
-def best_so_far(search: Search) -> list[str]:
-    """The best trial in a line; none before there is a score."""
-    best = search.best
-    if best is None:
-        return []
-    params = ", ".join(f"{name}={_value(value)}" for name, value in best.params.items())
-    return [f"best {search.metric} {best.score:.4g}, trial {best.number}: {params}"]
-
-
-def best_facts(details: Mapping[str, Any]) -> dict[str, Any]:
-    """What a finished search came to: its parameters, which trial it is, its score.
-
-    Args:
-        details: of the run's record.
-
-    Returns:
-        Name → value; empty where there was no search.
-    """
-    told = details.get("search")
-    if not isinstance(told, Mapping):
-        return {}
-    counts = {"stopped early": told.get("stopped_early"), "failed": told.get("failed")}
-    others = "".join(f", {number} {how}" for how, number in counts.items() if number)
-    folds = f", mean of {told['folds']} folds" if (told.get("folds") or 0) > 1 else ""
-    score = None if told["score"] is None else f"{told['score']:.4g}{folds}"
-    facts = {"trial": f"{told['best']} of {told['trials']}{others}", str(told["metric"]): score}
-    return {**told["params"], **facts}
-
-
-def _value(value: Any) -> str:
-    """In short: of an estimator its name."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = str(value)
-    return text if len(text) <= _LONG else f"{text.partition('(')[0][:_LONG]}(…)"
+def _exploit(event: Mapping[str, Any], former: Trial, trial: Trial) -> Exploit:
+    return Exploit(
+        trial=trial.number,
+        donor=int(event["donor"]) + 1,
+        step=event.get("step"),
+        before=former.params,
+        after=trial.params,
+    )
 
 
 def _started(event: Mapping[str, Any]) -> Search:
@@ -284,6 +257,7 @@ def _started(event: Mapping[str, Any]) -> Search:
         rows=event.get("rows"),
         resource=event.get("resource"),
         max_step=event.get("max_step"),
+        logarithmic=tuple(event.get("logarithmic", ())),
         begun_at=float(event["t"]),
     )
 

@@ -75,6 +75,7 @@ class Arrangement:
             max_step=self.max_step,
             time_budget_s=search.time_budget_s,
             may_stop=self.in_steps,
+            logarithmic=Space.of(search.space).logarithmic,
         )
         return name
 

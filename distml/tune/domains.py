@@ -17,7 +17,15 @@ from sklearn.utils import check_random_state
 from distml.errors import UserError
 from distml.tune.turns import Config
 
-__all__ = ["as_domains", "constants", "grid_of", "has_domains", "is_distribution", "variants"]
+__all__ = [
+    "as_domains",
+    "constants",
+    "grid_of",
+    "has_domains",
+    "is_distribution",
+    "is_logarithmic",
+    "variants",
+]
 
 
 def has_domains(value: Any) -> bool:
@@ -30,6 +38,14 @@ def has_domains(value: Any) -> bool:
 def is_distribution(value: Any) -> bool:
     """Whether a value is drawn from, as scikit-learn sees it."""
     return hasattr(value, "rvs")
+
+
+def is_logarithmic(value: Any) -> bool:
+    """Whether a domain of Ray Tune or a distribution of scipy draws evenly from logarithms."""
+    sampler = getattr(value, "sampler", None)
+    sampler = getattr(sampler, "sampler", sampler)  # that of a quantized one
+    kind = getattr(getattr(value, "dist", None), "name", "")
+    return "LogUniform" in type(sampler).__name__ or kind in ("loguniform", "reciprocal")
 
 
 def grid_of(part: Mapping[str, Any]) -> dict[str, Sequence[Any]]:

@@ -85,7 +85,9 @@ class JobSearch:
         """
         task, proposer = self._task, self._proposer
         wanted = len(proposer) if isinstance(proposer, Listed) else task.num_samples
-        self._context.emit("search_started", metric=task.metric, mode=task.mode, trials=wanted)
+        told = {"metric": task.metric, "mode": task.mode, "trials": wanted}
+        log = Space.of(task.space).logarithmic
+        self._context.emit("search_started", **told, logarithmic=log)
         with closing(self._crew):
             self._take_turns()
         self._context.emit("search_ended")
@@ -257,7 +259,8 @@ class JobSearch:
         record = trial.record or self._children.end(former, trial.ended_early(why))
         trial.begin_anew(heir, Count(epochs=chosen.step), record.seconds or 0.0)
         params = to_json(dict(heir.config))
-        self._context.emit("trial_exploits", trial=number, donor=chosen.donor, params=params)
+        came = {"donor": chosen.donor, "step": chosen.step}
+        self._context.emit("trial_exploits", trial=number, **came, params=params)
         self._set_out(trial)
 
     def _finish(self, trial: UnderWay, record: RunRecord) -> None:

@@ -199,7 +199,8 @@ class Turns:
         elif isinstance(decision, Exploit) and decision.step < self._course.max_step:
             donor = self.trials[decision.donor]
             trial.exploit(donor, decision.step, decision.config)
-            self._say("trial_exploits", trial, donor=donor.number, params=trial.config)
+            came = {"donor": donor.number, "step": decision.step}
+            self._say("trial_exploits", trial, **came, params=trial.config)
         self._resume(waiting=False)
         return None if decision is PAUSE else trial
 

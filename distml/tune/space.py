@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 
 from distml.errors import UserError
-from distml.tune.domains import grid_of, has_domains, variants
+from distml.tune.domains import grid_of, has_domains, is_logarithmic, variants
 from distml.tune.turns import Config
 
 __all__ = ["Seed", "Space", "SpaceError", "SpaceTypeError"]
@@ -65,6 +65,12 @@ class Space:
     def names(self) -> list[str]:
         """The parameters that vary, each once."""
         return list(dict.fromkeys(name for part in self.parts for name in part))
+
+    @property
+    def logarithmic(self) -> list[str]:
+        """The parameters that are drawn evenly from logarithms."""
+        drawn = {name for part in self.parts for name in part if is_logarithmic(part[name])}
+        return sorted(drawn)
 
     @property
     def in_domains(self) -> bool:

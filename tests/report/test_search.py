@@ -87,3 +87,29 @@ def test_thousands_of_trials_stay_within_the_size_of_a_page(store, make_run):
     page = report_html(store, make_run(None, events(2_000)))
     assert len(page.encode()) < 3_000_000
     assert "The best 500 of 2000 trials" in page
+
+
+def test_few_trials_are_counted_in_whole_numbers(store, make_run):
+    found = searched(store, make_run(None, events(3)))
+    assert ">1.5<" not in found.figures[0].svg
+
+
+@pytest.mark.parametrize(
+    ("changes", "middle"),
+    [({"logarithmic": ["lr"]}, "0.316"), ({}, "0.55")],
+    ids=["drawn-by-logarithm", "drawn-evenly"],
+)
+def test_an_axis_has_the_scale_its_values_were_drawn_by(store, make_run, changes, middle):
+    found = searched(store, make_run(None, events(2, **changes)))
+    assert f">{middle}<" in found.parallel.svg
+
+
+def test_who_went_on_from_whom_is_a_table(store, make_run):
+    told = events(3)
+    went = {"t": ZERO + 40, "kind": "trial_exploits", "search": 1, "trial": 2, "donor": 0}
+    told.append({**went, "step": 4, "params": {"lr": 0.02, "kind": "tree", "depth": 2}})
+    run_id = make_run(None, told)
+    assert searched(store, run_id).exploits == (("3", "1", "4", "lr 0.0100 → 0.0200"),)
+    page = report_html(store, run_id)
+    assert_sound(page)
+    assert "went on from trial" in page

@@ -174,3 +174,19 @@ def test_lists_and_distributions_never_import_ray_tune() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("value", "is_so"),
+    [
+        (tune.loguniform(1e-4, 1.0), True),
+        (tune.qloguniform(1e-4, 1.0, 1e-4), True),
+        (stats.loguniform(1e-4, 1.0), True),
+        (tune.uniform(1e-4, 1.0), False),
+        (stats.uniform(), False),
+        ([1e-4, 1.0], False),
+    ],
+    ids=["tune", "quantized", "scipy", "uniform", "scipy-uniform", "list"],
+)
+def test_what_is_drawn_from_logarithms_is_known(value: Any, is_so: bool) -> None:
+    assert Space.of({"lr": value}).logarithmic == ["lr"] * is_so
