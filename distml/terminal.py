@@ -8,7 +8,7 @@ from distml.layout import block, duration, flat, moment, sized, table, worded
 from distml.runs.paths import RunPaths
 from distml.runs.promotion import descent
 from distml.runs.record import RunRecord, RunStatus
-from distml.runs.search_words import best_facts
+from distml.runs.search_words import best_facts, trials_title
 from distml.runs.storage import join_uri, shown
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def record_text(
         _section(again, block(origin, inner)),
         scores_text(record, width),
         _section("best configuration", block(best_facts(record.details), inner)),
-        _section("trials", table(trials, inner)),
+        _section(trials_title(record.details, len(trials)), table(trials, inner)),
         _section("networks", table(_networks(record), inner)),
         _section("artifacts", block(_artifacts(record, paths), inner)),
         _section("versions", block(record.versions, inner)),

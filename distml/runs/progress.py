@@ -1,7 +1,6 @@
 """How far a run is: a pure fold of its events.
 
-The one decision: progress is a value computed from events alone, so the terminal that follows a
-run's log from elsewhere and the notebook that runs it show the same.
+The one decision: it is computed from events alone, so a terminal and a notebook show the same.
 """
 
 import dataclasses

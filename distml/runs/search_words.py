@@ -9,7 +9,7 @@ from typing import Any
 
 from distml.runs.searches import Search
 
-__all__ = ["best_facts", "best_so_far", "standing"]
+__all__ = ["best_facts", "best_so_far", "standing", "trials_title"]
 
 _LONG = 32
 """Characters of a value that are shown while a search goes on."""
@@ -59,6 +59,22 @@ def best_facts(details: Mapping[str, Any]) -> dict[str, Any]:
     score = None if told["score"] is None else f"{told['score']:.4g}{folds}"
     facts = {"trial": f"{told['best']} of {told['trials']}{others}", str(told["metric"]): score}
     return {**told["params"], **facts}
+
+
+def trials_title(details: Mapping[str, Any], shown: int) -> str:
+    """What stands above a table of trials.
+
+    Args:
+        details: of the run's record.
+        shown: trials that are in it.
+    """
+    told = details.get("search")
+    there = told.get("trials", 0) if isinstance(told, Mapping) else 0
+    return (
+        "trials"
+        if shown >= there
+        else f"trials, the best {shown} of {there}; --sort trial shows all"
+    )
 
 
 def _value(value: Any) -> str:

@@ -36,6 +36,8 @@ class Trial:
     """Its configuration now."""
     state: str = "running"
     """`running`, `completed`, `stopped early`, `failed`, `out of time` or `out of patience`."""
+    error: str | None = None
+    """Why it failed, in a line; `None` where it did not, or nobody said."""
     score: float | None = None
     """Mean over the folds, after its last step."""
     spread: float | None = None
@@ -226,6 +228,7 @@ def advance_searches(
     trial = replace(
         former,
         params=_else(event.get("params"), former.params),
+        error=_else(event.get("error"), former.error),
         score=_else(event.get("score"), former.score),
         step=_else(event.get("step"), former.step),
         spread=_else(event.get("spread"), former.spread),

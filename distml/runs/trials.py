@@ -16,18 +16,21 @@ from distml.runs.reader import RunReader
 from distml.runs.record import RunRecord, RunStatus
 from distml.runs.searches import Search, Trial, main_searches, searches_of
 
-__all__ = ["rows_of", "sorted_rows", "with_trials"]
+__all__ = ["best_of", "rows_of", "sorted_rows", "with_trials"]
+
+_MOST = 20
+"""Trials of a search that are shown where nobody asks for all, by sorting them."""
 
 
 def with_trials(
     store: RunReader, record: RunRecord, sort: str | None = None
 ) -> tuple[RunRecord, list[Mapping[str, Any]]]:
-    """The trials of a run, if it is or holds a search, sorted.
+    """The trials of a run, if it is or holds a search, sorted; the best few of a search in a fit.
 
     Args:
         store: where the run is.
         record: of the run.
-        sort: a column; see `sorted_rows`.
+        sort: a column of all trials; see `sorted_rows`. `None`: the best few, by their numbers.
 
     Returns:
         The record, whose table is sorted where it is that of the trials, and the trials where it
@@ -38,14 +41,27 @@ def with_trials(
         StorageError: the storage refuses.
     """
     by: str = sort or "trial"
+    most = _MOST if sort is None else None
     if record.table and all("trial" in row for row in record.table):
         return dataclasses.replace(record, table=sorted_rows(record.table, by)), []
     rows: list[dict[str, Any]] = []
     if "search" in record.details or record.status is not RunStatus.SUCCEEDED:
-        rows = rows_of(main_searches(searches_of(store.events(record.run_id))))
+        searches = main_searches(searches_of(store.events(record.run_id)))
+        rows = rows_of([best_of(search, most) for search in searches])
     if not rows and sort is not None:
         raise UserError(f"run {record.run_id} has no trials to sort; leave --sort out")
     return record, sorted_rows(rows, by) if rows else []
+
+
+def best_of(search: Search, most: int | None) -> Search:
+    """A search with no more than so many of its trials, the best.
+
+    Args:
+        search: it.
+        most: `None`: all.
+    """
+    ranked = sorted(search.trials.values(), key=search.rank, reverse=True)[:most]
+    return dataclasses.replace(search, trials={trial.number: trial for trial in ranked})
 
 
 def rows_of(searches: Sequence[Search]) -> list[dict[str, Any]]:
@@ -56,7 +72,7 @@ def rows_of(searches: Sequence[Search]) -> list[dict[str, Any]]:
 
     Returns:
         A row a trial: `search` (from 1) if there are several, `trial`, the score, its spread over
-        folds, `state`, `step` if trials have steps, its parameters, `seconds`.
+        folds, `state`, `step` if trials have steps, its parameters, `seconds`, `reason`.
 
     Raises:
         Nothing.
@@ -103,13 +119,15 @@ def _order(value: Any) -> tuple[bool, Any]:
 def _row(search: Search, trial: Trial) -> Iterator[tuple[str, Any]]:
     yield "trial", trial.number
     yield search.metric, trial.score
-    if trial.spread is not None:
+    if trial.spread is not None or trial.error is not None:
         yield "±", trial.spread
     yield "state", trial.state
     if search.resource is not None:
         yield "step", trial.step
-    taken = {"trial", search.metric, "±", "state", "step", "seconds"}
+    taken = {"trial", search.metric, "±", "state", "step", "seconds", "reason"}
     for name, value in trial.params.items():
         yield f"{name}=" if name in taken else name, value
     if trial.seconds is not None:
         yield "seconds", trial.seconds
+    if trial.error is not None:
+        yield "reason", trial.error

@@ -259,6 +259,7 @@ class Turns:
             trial,
             params=dict(trial.config),
             reason=str(trial.reason),
+            error=trial.error,
             step=trial.step,
             score=trial.value(self._metric),
             spread=trial.spread(self._metric),

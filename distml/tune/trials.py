@@ -66,6 +66,13 @@ class Trial:
         return any(score.error is not None for score in self.folds.values())
 
     @property
+    def error(self) -> str | None:
+        """Why its first fit that failed did, in a line; `None`: none failed."""
+        told = (score.error for score in self.folds.values() if score.error)
+        lines = next(told, "").strip().splitlines()
+        return lines[-1].strip() if lines else None
+
+    @property
     def said_bytes(self) -> int:
         """Memory of what its learners said of rows held out."""
         return sum(int(getattr(fold.said, "nbytes", 0)) for fold in self.folds.values())

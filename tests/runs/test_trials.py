@@ -3,8 +3,9 @@
 import pytest
 
 from distml.errors import UserError
+from distml.runs.search_words import trials_title
 from distml.runs.searches import Search, Trial
-from distml.runs.trials import rows_of, sorted_rows
+from distml.runs.trials import best_of, rows_of, sorted_rows
 
 SEARCH = Search(
     metric="accuracy",
@@ -48,3 +49,22 @@ def test_unknown_column_names_the_nearest() -> None:
     rows = rows_of([SEARCH])
     with pytest.raises(UserError, match="--sort -acuracy: no column acuracy; did you mean accur"):
         sorted_rows(rows, "-acuracy")
+
+
+def test_a_trial_that_failed_says_why() -> None:
+    trial = Trial(number=1, params={}, state="failed", error="ValueError: bad a")
+    assert rows_of([Search(trials={1: trial})])[0]["reason"] == "ValueError: bad a"
+
+
+def test_the_best_few_are_taken() -> None:
+    assert list(best_of(SEARCH, 1).trials) == [1]
+    assert sorted(best_of(SEARCH, None).trials) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("shown", "title"),
+    [(30, "trials"), (20, "trials, the best 20 of 30; --sort trial shows all")],
+    ids=["all", "some"],
+)
+def test_a_table_of_some_trials_says_how_to_see_all(shown: int, title: str) -> None:
+    assert trials_title({"search": {"trials": 30}}, shown) == title
