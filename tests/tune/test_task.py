@@ -152,7 +152,8 @@ def test_run_says_how_trials_go(search: Callable[..., Result]) -> None:
     search(events=events, space={"x": [2.0]})
     kinds = ["search_started", "trial_started", "trial_ended", "search_ended"]
     assert [kind for kind, _ in events] == kinds
-    assert events[0][1] == {"metric": "test_score", "mode": "max", "trials": 1}
+    begun = {"metric": "test_score", "mode": "max", "trials": 1, "logarithmic": []}
+    assert events[0][1] == begun
     assert events[1][1] == {"trial": 0, "params": {"x": 2.0}}
     ended = {"trial": 0, "params": {"x": 2.0}, "reason": "completed", "step": 0, "score": 0.0}
     assert events[2][1].items() >= ended.items()
