@@ -80,7 +80,7 @@ def _measured(start: Start) -> dict[str, Any]:
             return {**head, **_asked(task)}
         former = _stored(start)
         if former is not None:
-            return former
+            return {**former, "used": {**former["used"], "takes_samples": False}}
         raise UserError(
             f"{type(task).__name__} cannot be planned on samples, for it is code of your own; run "
             "it once with these parameters, then plan again: the plan is what the run took"

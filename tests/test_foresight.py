@@ -12,6 +12,7 @@ from distml.runs.plans import load_expectation, load_plan, plan_key, save_expect
 from distml.runs.record import Attempt, RunRecord, RunStatus
 from distml.runs.store import RunStore
 from distml.start import Start
+from distml.verbs.plan_text import known_from
 
 
 class Task:
@@ -151,6 +152,18 @@ def test_elsewhere_a_task_that_cannot_be_measured_says_what_it_asks_for(start, t
     assert plan["seconds"] is None
     assert plan["used"] == {"what": "nothing", "task": "Looped"}
     assert load_plan(start(Looped()).store.storage, plan["key"]) is None
+
+
+def test_a_task_that_cannot_be_measured_is_planned_by_its_last_run_or_refused(start, tmp_path):
+    made = start(Looped())
+    with pytest.raises(UserError, match="Looped cannot be planned on samples"):
+        written(made, tmp_path)
+    write_run(made.store, "same", rows=100, seconds=44.0)
+
+    plan = written(made, tmp_path)
+
+    assert plan["seconds"]["value"] == 44.0
+    assert known_from(plan) == "run same, the last of the same job"
 
 
 def test_what_is_expected_of_a_place_is_kept_apart(start):

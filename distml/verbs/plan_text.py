@@ -163,7 +163,8 @@ def known_from(plan: Mapping[str, Any]) -> str:
     """What a plan was drawn up from, for people."""
     used = plan["used"]
     if used["what"] == "run":
-        return f"run {used['run']}, the last of the same job; --measure takes samples instead"
+        instead = "; --measure takes samples instead" if used.get("takes_samples", True) else ""
+        return f"run {used['run']}, the last of the same job{instead}"
     if used["what"] == "trial":
         return f"run {used['run']}, the last of the job that is searched"
     if used["what"] == "plan":
