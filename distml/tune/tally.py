@@ -39,8 +39,6 @@ class Tally:
             UserError: it went well, and did not report the metric, or nothing that a scheduler
                 could decide by.
         """
-        if self._task.scheduler is not None and record.status is RunStatus.SUCCEEDED:
-            _check_epochs(trial)
         finished = Finished(
             child=trial.child,
             record=record,
@@ -92,12 +90,18 @@ class Tally:
         if record.status is RunStatus.FAILED:
             return None
         if trial.best is None and all(other.score is None for other in self._trials):
+            if self._task.scheduler is not None:
+                _check_epochs(trial)
             check_reported(self._task.metric, record.metrics)
         of_sets = scores_by_name(record.metrics) if record.status is RunStatus.SUCCEEDED else {}
         return of_sets.get(self._task.metric, trial.best)
 
 
 def _check_epochs(trial: UnderWay) -> None:
+    """Refuse a scheduler that the first trial to go well has told nothing.
+
+    Later ones may: of forests and networks searched together, networks alone have epochs.
+    """
     if not trial.count.epochs:
         raise UserError(
             f"scheduler: trial {trial.child.number + 1} ended without reporting an epoch, so there "

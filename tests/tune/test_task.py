@@ -264,13 +264,37 @@ def test_scheduler_that_epochs_tell_nothing_ends_the_search(
     assert len(CALLS) == 1
 
 
-@pytest.mark.parametrize("scheduler", ["asha", "median"])
+@pytest.mark.parametrize("scheduler", ["asha", "median", "pbt"])
 def test_scheduler_of_jobs_without_epochs_is_refused_after_the_first_trial(
     search: Callable[..., Result], scheduler: str
 ) -> None:
+    space = {"x": tune.uniform(1, 4)}  # of a list, pbt has nothing to perturb
     with pytest.raises(UserError, match="scheduler: trial 1 ended without reporting an epoch"):
-        search(scheduler=scheduler, max_epochs=9)
+        search(scheduler=scheduler, max_epochs=9, space=space, search="random")
     assert len(CALLS) == 1
+
+
+@dataclass(frozen=True)
+class Sometimes:
+    """Reports by its kind: a network each epoch, a forest at its end alone."""
+
+    kind: str
+
+    def run(self, context: RunContext) -> Result:
+        for epoch in range(9 if self.kind == "network" else 0):
+            report("epoch", metrics={"epoch": float(epoch), "score": 0.5})
+        return Result(metrics={"test": {"score": 0.6}})
+
+
+def test_trial_without_epochs_after_one_with_them_goes_to_its_end(
+    search: Callable[..., Result],
+) -> None:
+    def job(kind: str) -> Job:
+        return Job(task=Sometimes(kind))
+
+    space = {"kind": ["network", "forest"]}
+    result = search(job, scheduler="asha", metric="score", max_epochs=9, space=space)
+    assert [row["state"] for row in result.table] == ["completed"] * 2
 
 
 def test_trial_that_fails_before_its_first_epoch_ends_no_scheduler(
