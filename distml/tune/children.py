@@ -13,28 +13,32 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from distml import session
-from distml.ensemble.parcel import WorkerLostError
 from distml.errors import DistmlError, ResourcesError, StorageError, UserError
 from distml.job import Job, Result, RunContext
 from distml.runs.digest import digest
 from distml.runs.events import Event, use_events
 from distml.runs.paths import RunPaths
 from distml.runs.provenance import new_record
-from distml.runs.record import DRIVER_DIED, RunRecord, RunStatus
+from distml.runs.record import RunRecord, RunStatus
 from distml.runs.storage import join_uri, open_storage
 from distml.runs.store import RunStore
 from distml.runs.strict_json import dumps, to_json
+from distml.tune.endings import (
+    LACKS,
+    PUT_OFF,
+    for_want_of_memory,
+    is_over,
+    is_put_off,
+    lacks_resources,
+)
 from distml.tune.turns import Config
 
-__all__ = ["TRIALS", "Child", "Children", "EndedEarly", "Paused", "is_over", "is_put_off"]
+__all__ = ["TRIALS", "Child", "Children", "EndedEarly", "Paused"]
 
 logger = logging.getLogger(__name__)
 
 TRIALS = "trials"
 """Folder of the trials in the run of a search."""
-
-_PUT_OFF = "to be tried again alone: "
-"""How the reason begins of a trial that had too little memory beside others."""
 
 Listener = Callable[[str, Mapping[str, Any]], None]
 """Is told each event of a trial, as `listener(kind, fields)`."""
@@ -102,9 +106,14 @@ class Children:
         self._record, self._source = _pattern(context)
 
     def ended(self, child: Child) -> RunRecord | None:
-        """The record of a trial that has ended; `None` if it is to be carried out."""
+        """The record of a trial that has ended; `None` if it is to be carried out.
+
+        One that asked for more than there was is tried again: there may be more now.
+        """
         record = self._known(child)
-        return record if record is not None and is_over(record) else None
+        if record is None or not is_over(record) or lacks_resources(record):
+            return None
+        return record
 
     def is_put_off(self, child: Child) -> bool:
         """Whether a trial waits until it is alone, see the function of this name."""
@@ -133,7 +142,6 @@ class Children:
 
         Raises:
             StorageError: the storage is full or refuses.
-            ResourcesError: the trial asks for more than there is.
             KeyboardInterrupt: the search was stopped; the trial goes on when it is resumed.
         """
         store, run_id = self.store, child.run_id
@@ -150,15 +158,13 @@ class Children:
                 )
             except Paused as paused:
                 return store.finish(run_id, status=RunStatus.STOPPED, reason=str(paused))
-            except ResourcesError as error:
-                store.finish(run_id, status=RunStatus.FAILED, reason=error.line)
-                raise
             except Exception as error:
                 logger.warning("trial %d failed", child.number + 1, exc_info=error)
                 status, reason = RunStatus.FAILED, _in_one_line(error)
-                if may_put_off and _for_want_of_memory(error):
-                    status, reason = RunStatus.STOPPED, _PUT_OFF + reason
-                return store.finish(run_id, status=status, reason=reason)
+                if may_put_off and for_want_of_memory(error):
+                    status, reason = RunStatus.STOPPED, PUT_OFF + reason
+                why = Result(metrics={}, details={LACKS: isinstance(error, ResourcesError)})
+                return store.finish(run_id, status=status, reason=reason, result=why)
             except BaseException:
                 with suppress(StorageError):
                     store.finish(run_id, status=RunStatus.STOPPED, reason="interrupted")
@@ -248,27 +254,6 @@ class Children:
 
 def _least(one: int | None, other: int | None) -> int | None:
     return min((amount for amount in (one, other) if amount is not None), default=None)
-
-
-def is_over(record: RunRecord) -> bool:
-    """Whether a trial ended by itself or was ended; not one that was cut off."""
-    if record.status is RunStatus.STOPPED:
-        return "epochs" in record.details
-    return record.status.is_final and record.reason != DRIVER_DIED
-
-
-def is_put_off(record: RunRecord) -> bool:
-    """Whether a trial had too little memory beside others, and is to be run again alone."""
-    return record.status is RunStatus.STOPPED and (record.reason or "").startswith(_PUT_OFF)
-
-
-def _for_want_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, says that memory ran out."""
-    while error is not None:
-        if isinstance(error, MemoryError | WorkerLostError):
-            return True
-        error = error.__cause__
-    return False
 
 
 def _pattern(context: RunContext) -> tuple[RunRecord, str]:

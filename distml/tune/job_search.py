@@ -18,9 +18,10 @@ from distml.job import Result, RunContext
 from distml.runs.record import RunRecord
 from distml.runs.storage import open_storage
 from distml.runs.strict_json import to_json
-from distml.tune.children import Child, Children, is_over, is_put_off
+from distml.tune.children import Child, Children
 from distml.tune.crew import Alone, Crew
 from distml.tune.deciders import make_decider
+from distml.tune.endings import is_over, is_put_off
 from distml.tune.metrics import check_reported
 from distml.tune.orders import ENDLESS, Order
 from distml.tune.outcome import deliver
@@ -154,8 +155,7 @@ class JobSearch:
         self._num_begun += 1
         added = self._decider.add(number, config)
         child = Child(number=number, config=added if self._decider.side_by_side else config)
-        params = to_json(dict(child.config))
-        self._context.emit("trial_started", trial=number, params=params)
+        self._context.emit("trial_started", trial=number, params=to_json(dict(child.config)))
         sign = 1 if self._task.mode == "max" else -1
         trial = UnderWay(child=child, metric=self._task.metric, sign=sign)
         self._set_out(trial)

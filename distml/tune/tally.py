@@ -6,8 +6,9 @@ laid out in the order in which they were proposed.
 
 from typing import TYPE_CHECKING
 
-from distml.errors import DistmlError, UserError
+from distml.errors import DistmlError, ResourcesError, UserError
 from distml.runs.record import RunRecord, RunStatus
+from distml.tune.endings import lacks_resources
 from distml.tune.metrics import check_reported, scores_by_name
 from distml.tune.outcome import Finished, best_of
 from distml.tune.under_way import UnderWay
@@ -38,6 +39,7 @@ class Tally:
         Raises:
             UserError: it went well, and did not report the metric, or nothing that a scheduler
                 could decide by.
+            ResourcesError: it asks for more than there is, and no trial has gone well before.
         """
         finished = Finished(
             child=trial.child,
@@ -46,6 +48,8 @@ class Tally:
             before_s=trial.before_s,
         )
         self._trials.append(finished)
+        if lacks_resources(record) and all(other.score is None for other in self._trials):
+            raise ResourcesError(record.reason)
         return finished
 
     def in_order(self) -> list[Finished]:

@@ -307,28 +307,42 @@ def test_trial_that_fails_before_its_first_epoch_ends_no_scheduler(
 
 @dataclass(frozen=True)
 class Greedy:
-    """Wants more than there is."""
+    """Wants so many CPUs, of those that there are."""
+
+    workers: int
+    there: list[int]
 
     def run(self, context: RunContext) -> Result:
-        CALLS.append({})
-        raise ResourcesError("num_workers=8 need 8 CPUs, and this Ray has 2")
+        CALLS.append({"workers": self.workers})
+        if self.workers > self.there[0]:
+            raise ResourcesError(f"{self.workers} workers, and this Ray has {self.there[0]} CPUs")
+        return Result(metrics={"test": {"score": 1.0}})
 
 
-def greedy(x: float) -> Job:
-    return Job(task=Greedy(), seed=7)
-
-
-def test_trial_that_needs_more_than_there_is_ends_the_search(
+def test_trial_that_needs_more_than_there_is_ends_the_search_until_there_is_more(
     search: Callable[..., Result], trials: RunStore
 ) -> None:
-    with pytest.raises(UserError, match="this Ray has 2"):
-        search(greedy)
+    there = [2]
+    options: dict[str, Any] = {
+        "job": lambda workers: Job(task=Greedy(workers, there)),
+        "space": {"workers": [8, 1]},
+    }
+    with pytest.raises(ResourcesError, match="8 workers, and this Ray has 2 CPUs"):
+        search(**options)
     assert len(CALLS) == 1
     (record,) = trials.list()
-    assert (record.status, record.reason) == (
-        RunStatus.FAILED,
-        "num_workers=8 need 8 CPUs, and this Ray has 2",
-    )
+    assert record.status is RunStatus.FAILED
+
+    there[0] = 8
+    assert [row["state"] for row in search(**options).table] == ["completed"] * 2
+
+
+def test_trial_that_needs_more_than_there_is_fails_alone_after_a_good_one(
+    search: Callable[..., Result],
+) -> None:
+    result = search(lambda workers: Job(task=Greedy(workers, [2])), space={"workers": [1, 8, 2]})
+
+    assert [row["state"] for row in result.table] == ["completed", "failed", "completed"]
 
 
 def test_scheduler_that_pauses_is_refused(search: Callable[..., Result]) -> None:
