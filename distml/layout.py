@@ -65,6 +65,28 @@ def duration(seconds: float | None) -> str | None:
     return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
 
 
+def worded(value: Any) -> str:
+    """A value in one line, as it stands in a table."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return _float(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(worded, value))
+    return " ".join(str(value).split())
+
+
+def sized(num_bytes: float | None) -> str | None:
+    """Bytes in the unit people would say them in."""
+    if num_bytes is None:
+        return None
+    for unit in ("B", "kB", "MB"):
+        if num_bytes < 999.5:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.3g} GB"
+
+
 def _column(name: str, values: Sequence[Any], breaks: str) -> tuple[list[str], list[str]]:
     """A column's head and cells, all of one width; numbers stand to the right."""
     cells = [worded(value) for value in values]
@@ -98,28 +120,6 @@ def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _flat(value, path)
         else:
             yield path, value
-
-
-def worded(value: Any) -> str:
-    """A value in one line, as it stands in a table."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return _float(value)
-    if isinstance(value, list | tuple):
-        return ", ".join(map(worded, value))
-    return " ".join(str(value).split())
-
-
-def sized(num_bytes: float | None) -> str | None:
-    """Bytes in the unit people would say them in."""
-    if num_bytes is None:
-        return None
-    for unit in ("B", "kB", "MB"):
-        if num_bytes < 999.5:
-            return f"{num_bytes:.3g} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:.3g} GB"
 
 
 def _is_number(value: Any) -> bool:

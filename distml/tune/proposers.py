@@ -115,11 +115,8 @@ def _named(search: str, seed: int) -> "Searcher":
             f"pip install {' '.join(_PACKAGES[search])}"
         )
     if search == "optuna":
-        import optuna
         from ray.tune.search.optuna import OptunaSearch
 
-        # It prints a line a trial by a handler of its own.
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         return OptunaSearch(seed=seed)
     if search == "hyperopt":
         from ray.tune.search.hyperopt import HyperOptSearch

@@ -183,9 +183,12 @@ def test_processes_with_the_same_cache_decode_each_shard_once(dataset, tmp_path)
 
 
 def test_nothing_is_kept_of_the_last_epoch(dataset, scratch):
-    list(reader(dataset, ShardCache(), keep=False).batches(0))
-
+    cache = ShardCache()
+    list(reader(dataset, cache, keep=False).batches(0))
     assert kept(scratch) == []
+
+    list(reader(dataset, cache).batches(0))
+    assert len(kept(scratch)) == sum(rows > 0 for rows in SHARDS)
 
 
 def test_arrays_that_are_not_read_are_not_kept(dataset):
@@ -228,18 +231,25 @@ def test_a_file_that_somebody_harmed_is_read_from_the_source(dataset, scratch, h
 def test_a_disk_that_is_nearly_full_keeps_nothing(dataset, scratch, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**9, 9 * 10**8, 10**8))
-    batches = plain(reader(dataset, ShardCache()).batches(0))
+    cache = ShardCache()
+    batches = plain(reader(dataset, cache).batches(0))
 
     assert batches == plain(reader(dataset, None).batches(0))
+    assert len(folders(scratch)) == 1
     assert kept(scratch) == []
 
 
 def test_a_file_that_cannot_be_finished_is_removed(dataset, scratch, monkeypatch):
-    def full(self, file):
+    begun = []
+
+    def full(path, parts):
+        begun.append(path.write_bytes(b"half"))
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("distml.data.cache._write", full)
-    assert len(plain(reader(dataset, ShardCache()).batches(0))) == 7
+    cache = ShardCache()
+    assert len(plain(reader(dataset, cache).batches(0))) == 7
+    assert begun
     assert kept(scratch) == []
 
 

@@ -7,6 +7,7 @@ import torch
 
 import distml
 from distml.data import Selection, ShardedDataset
+from distml.data.cache import ShardCache
 from distml.errors import DataError, UserError
 from distml.train import MLP, RNN, NeuralClassifier, NeuralTransformer, Transformer
 from distml.train.batch import Batches
@@ -182,10 +183,14 @@ def test_nothing_is_left_of_what_a_fit_kept(dataset, scratch):
     assert [path for path in root.iterdir() if path.is_dir()] == []
 
 
-def test_one_epoch_alone_is_not_kept(dataset, scratch):
-    network(memory_bytes=100_000).set_params(epochs=1).fit(dataset, "y")
+@pytest.mark.parametrize(("epochs", "shards"), [(1, 0), (2, 20)])
+def test_only_what_will_be_read_again_is_kept(dataset, monkeypatch, scratch, epochs, shards):
+    kept = []
+    put = ShardCache.put
+    monkeypatch.setattr(ShardCache, "put", lambda *given: kept.append(given[1]) or put(*given))
+    network(memory_bytes=100_000).set_params(epochs=epochs).fit(dataset, "y")
 
-    assert [path for path in scratch.rglob("*") if path.suffix == ".arrays"] == []
+    assert len(kept) == shards
 
 
 # --- rows of different lengths

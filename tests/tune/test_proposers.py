@@ -203,12 +203,12 @@ def test_failing_trials_after_a_good_one_do_not_end_the_search() -> None:
 def test_searchers_say_nothing_of_their_studies(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    level = logging.getLogger("optuna").level
+    caplog.set_level(logging.INFO, logger="optuna")
     made = proposer(OptunaSearch(seed=0), {"a": tune.uniform(0, 1)})
     made.suggest(0)
     made.end(0, 1.0)
     assert (caplog.text, capfd.readouterr().err) == ("", "")
-    assert logging.getLogger("optuna").level == level
+    assert logging.getLogger("optuna").level == logging.INFO
 
 
 @pytest.mark.parametrize(
