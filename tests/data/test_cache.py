@@ -187,6 +187,10 @@ def test_nothing_is_kept_of_the_last_epoch(dataset, scratch):
     list(reader(dataset, cache, keep=False).batches(0))
     assert kept(scratch) == []
 
+    cache.put(0, decode(dataset.read_shard(0, ["a"])))
+    list(reader(dataset, cache, keep=False).batches(0))
+    assert len(kept(scratch)) == 1
+
     list(reader(dataset, cache).batches(0))
     assert len(kept(scratch)) == sum(rows > 0 for rows in SHARDS)
 
