@@ -112,7 +112,8 @@ def test_the_record_is_the_same_as_on_this_machine(place):
     two = json.loads(other.store.load(other.one).to_json())
     # Which nodes there were, which a run on one machine does not note.
     one["details"].pop("nodes")
-    own = {"run_id", "launcher", "created_at", "started_at", "finished_at", "attempts", "job_file"}
+    own = {"run_id", "launcher", "created_at", "started_at", "finished_at", "attempts"}
+    own |= {"job_file", "folder"}
     assert {k: v for k, v in one.items() if k not in own} == {
         k: v for k, v in two.items() if k not in own
     }
