@@ -9,7 +9,9 @@ ever on CPUs that its own caller holds.
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -103,14 +105,15 @@ def connect(num_cpus: int | None = None) -> None:
     )
     if folder := os.environ.get("DISTML_WORKING_DIR"):
         options["runtime_env"] = {"working_dir": folder}
+    listener = _listener.get()
     try:
-        listener = _listener.get()
-        ray.init(
-            address=address,
-            log_to_driver=listener is not None,
-            logging_level=logging.ERROR,
-            **options,
-        )
+        with _own_sigterm():
+            ray.init(
+                address=address,
+                log_to_driver=listener is not None,
+                logging_level=logging.ERROR,
+                **options,
+            )
     except ConnectionError as error:
         raise UserError(
             f"RAY_ADDRESS={address}: no Ray answers there; start one or unset it ({error})"
@@ -210,6 +213,21 @@ def limited(*, num_cpus: int | None = None, memory_bytes: int | None = None) -> 
 def limits() -> Limits:
     """What the innermost `limited` block allows."""
     return _limits.get() or Limits()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Put back the handler of SIGTERM that Ray replaces.
+
+    Ray's, which is written in C, also sets an alarm that aborts the process three seconds later:
+    too soon for a driver that has yet to write down how its run ended.
+    """
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(handler) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _listen(listener: Callable[[Mapping[str, Any]], None] | None) -> None:

@@ -1,8 +1,8 @@
 """SIGINT and SIGTERM as one exception, whoever else handles them.
 
 One decision: which signal came is read from the interpreter's wake-up pipe, not from our handler:
-Ray puts its own handler for SIGTERM in place of ours when it starts, and makes a plain exit or
-interrupt of whatever was raised inside one of its calls.
+Ray makes a plain exit or interrupt of whatever was raised inside one of its calls, and a job that
+starts Ray itself has Ray's handler for SIGTERM in place of ours.
 """
 
 import contextlib

@@ -83,7 +83,11 @@ class Tiny:
         session.connect(1)
         import ray
 
-        ray.get(ray.remote(sleep).remote(self.signs))
+        try:
+            ray.get(ray.remote(sleep).remote(self.signs))
+        finally:
+            # Longer than Ray's handler of SIGTERM would let it live.
+            time.sleep(4)
 
 
 def job(
