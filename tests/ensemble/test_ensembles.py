@@ -155,7 +155,8 @@ def test_sample_weight_reaches_the_members(make):
 
 
 def test_stack_weighs_rows_in_folds_and_in_the_final_estimator():
-    members = classifiers()[1:3]
+    # Not histograms, which take seconds to bin rows of unequal weight.
+    members = [learner for learner in classifiers() if learner[0] in ("forest", "xgboost")]
     theirs = sk.StackingClassifier(members).fit(X, Y, sample_weight=WEIGHT)
     mine = ours.StackingClassifier(members).fit(X, Y, sample_weight=WEIGHT)
     np.testing.assert_array_equal(mine.predict_proba(X), theirs.predict_proba(X))
