@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distml.errors import UserError
+from distml.errors import DistmlError, UserError
 
 __all__ = [
     "MAY_START",
@@ -69,6 +69,8 @@ _listener: ContextVar[Callable[[Mapping[str, Any]], None] | None] = ContextVar(
     "listener", default=None
 )
 _LISTENER = "distml"
+_TOO_SLOW = "timed out during startup"
+_LOG = logging.getLogger(__name__)
 _connecting: list[float] = []
 
 
@@ -106,14 +108,10 @@ def connect(num_cpus: int | None = None) -> None:
     if folder := os.environ.get("DISTML_WORKING_DIR"):
         options["runtime_env"] = {"working_dir": folder}
     listener = _listener.get()
+    options |= {"log_to_driver": listener is not None, "logging_level": logging.ERROR}
     try:
         with _own_sigterm():
-            ray.init(
-                address=address,
-                log_to_driver=listener is not None,
-                logging_level=logging.ERROR,
-                **options,
-            )
+            _begin(lambda: ray.init(address=address, **options))
     except ConnectionError as error:
         raise UserError(
             f"RAY_ADDRESS={address}: no Ray answers there; start one or unset it ({error})"
@@ -213,6 +211,26 @@ def limited(*, num_cpus: int | None = None, memory_bytes: int | None = None) -> 
 def limits() -> Limits:
     """What the innermost `limited` block allows."""
     return _limits.get() or Limits()
+
+
+def _begin(init: Callable[[], Any]) -> None:
+    """Start Ray, a second time if it gave up on its own agent.
+
+    Its raylet allows the agent 15 s to load, which on a busy machine it does not always do
+    (ray-project/ray#65983); the second time its files are in memory.
+    """
+    for is_last in (False, True):
+        try:
+            init()
+            return
+        except Exception as error:
+            if _TOO_SLOW not in str(error):
+                raise
+            if is_last:
+                raise DistmlError(
+                    "Ray did not start, twice: this machine is too busy; run again when less runs"
+                ) from error
+            _LOG.warning("Ray was too slow to start and is started again: %s", error)
 
 
 @contextmanager

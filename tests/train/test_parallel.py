@@ -152,6 +152,7 @@ for number in range(1000):
 """
 
 
+@pytest.mark.slow
 def test_a_replica_that_outlives_its_process_group_waits_for_nobody(tmp_path):
     # In a process of its own: what waits there hears no signal but one that ends it.
     done = subprocess.run([sys.executable, "-c", OUTLIVES, str(tmp_path)], timeout=120)
