@@ -78,7 +78,8 @@ def save_model(
     stored = [(part["stored"], contents[part["file"]]) for part in parts.values()]
     needed = requirements(stored, model.takes)
     told = {"about": description((files or {}).get("job.py", b"")), **(card or {})}
-    contents.update(_texts(model, told, needed, pickled="pickle" in dict(stored)))
+    pickled = next((part["reason"] for part in parts.values() if "reason" in part), None)
+    contents.update(_texts(model, told, needed, pickled=pickled))
     contents.update(_rows(model, golden, profile_rows, unseen_rows))
     clashes = sorted(set(files or {}) & {*contents, MANIFEST})
     if clashes:
@@ -174,7 +175,7 @@ def _dump_parts(model: Model) -> tuple[dict[str, bytes], dict[str, dict[str, str
 
 
 def _texts(
-    model: Model, card: Mapping[str, Any], needed: Mapping[str, str], *, pickled: bool
+    model: Model, card: Mapping[str, Any], needed: Mapping[str, str], *, pickled: str | None
 ) -> dict[str, bytes]:
     wheel, wheel_content = own_wheel()
     described = signature(model, card.get("units"))
@@ -236,7 +237,9 @@ def _read_model(
         if part["file"] not in contents:
             raise DataError(f"{name}: {part['file']} is missing; restore it from a copy")
         try:
-            parts[role] = load_estimator(part["stored"], contents[part["file"]], trust=trust)
+            parts[role] = load_estimator(
+                part["stored"], contents[part["file"]], trust=trust, reason=part.get("reason")
+            )
         except UserError as error:
             raise type(error)(f"{name}: {part['file']}: {error}") from error
     return Model(

@@ -38,7 +38,7 @@ def signature(model: Model, units: str | None) -> dict[str, Any]:
 
 
 def card_text(
-    model: Model, card: Mapping[str, Any], needed: Mapping[str, str], *, pickled: bool
+    model: Model, card: Mapping[str, Any], needed: Mapping[str, str], *, pickled: str | None
 ) -> str:
     """Write the model card.
 
@@ -48,7 +48,7 @@ def card_text(
             `rows` by part), `split` (its rules), `table` (the leaderboard), `evaluation` (the
             content of `evaluation.json`), `units` (of the label), `limits` (list of sentences).
         needed: distribution → version.
-        pickled: whether a part is a pickle.
+        pickled: what asks for a pickle, if a part is one.
 
     Returns:
         Markdown.
@@ -139,7 +139,7 @@ def _score(value: Any) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def _limits(model: Model, card: Mapping[str, Any], *, pickled: bool) -> Iterator[str]:
+def _limits(model: Model, card: Mapping[str, Any], *, pickled: str | None) -> Iterator[str]:
     yield from card.get("limits") or ()
     yield (
         "It was measured on the test sets above and on nothing else; rows of another time, place "
@@ -150,10 +150,13 @@ def _limits(model: Model, card: Mapping[str, Any], *, pickled: bool) -> Iterator
     if model.gives_probabilities:
         yield "Its probabilities are the estimator's own; look at their calibration before use."
     if pickled:
-        yield "It is stored as a pickle: loading it runs code, and asks for `trust=True`."
+        yield (
+            f"It is stored as a pickle ({pickled}): loading it runs code, and asks for "
+            "`trust=True`."
+        )
 
 
-def _loading(model: Model, needed: Mapping[str, str], *, pickled: bool) -> Sequence[str]:
+def _loading(model: Model, needed: Mapping[str, str], *, pickled: str | None) -> Sequence[str]:
     python = ".".join(needed["python"].split(".")[:2])
     trust = ", trust=True" if pickled else ""
     proba = ["model.predict_proba(table)"] if model.gives_probabilities else []

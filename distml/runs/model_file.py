@@ -79,13 +79,16 @@ def dump_estimator(estimator: Any) -> tuple[str, bytes, str | None]:
     return "pickle", _pickle(estimator), reason
 
 
-def load_estimator(stored: str, content: bytes, *, trust: bool = False) -> Any:
+def load_estimator(
+    stored: str, content: bytes, *, trust: bool = False, reason: str | None = None
+) -> Any:
     """Read what `dump_estimator` wrote.
 
     Args:
         stored: `"skops"` or `"pickle"`.
         content: the bytes.
         trust: run the code that the content may bring along.
+        reason: what asked for a pickle, if it is one.
 
     Returns:
         The estimator.
@@ -98,7 +101,8 @@ def load_estimator(stored: str, content: bytes, *, trust: bool = False) -> Any:
         return pickle.loads(content)
     if stored != "skops":
         raise UserError(
-            f"it is stored as a {stored}, which can run any code when it is loaded; "
+            f"it is stored as a {stored}{f' ({reason})' if reason else ''}, which can run any code "
+            "when it is loaded; "
             "if you trust where it comes from, say trust=True (--trust in a command)"
         )
     skops = own_skops()

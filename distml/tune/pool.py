@@ -7,6 +7,7 @@ thousand trials over a million rows would keep more predictions than there is da
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -103,8 +104,8 @@ def make_pool(told: Spoken | None, k: int) -> Pool:
     Raises:
         UserError: there are none, or their folds are no partition of the rows.
     """
-    if k < 1:
-        raise UserError(f"k={k}: an ensemble takes at least 1 trial")
+    if not isinstance(k, Integral) or k < 1:
+        raise UserError(f"k={k!r}: give a whole number, an ensemble takes at least 1 trial")
     if told is None or not told.estimators:
         raise UserError(
             "the search has kept no predictions of trials that went to their end by one fit; fit "

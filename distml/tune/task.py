@@ -15,6 +15,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 from distml.errors import UserError
@@ -24,13 +25,7 @@ from distml.tune.space import Space
 
 __all__ = ["Tune"]
 
-_POSITIVE = (
-    "time_budget_s",
-    "early_stop_patience",
-    "max_epochs",
-    "num_samples",
-    "max_concurrent_trials",
-)
+_COUNTS = ("early_stop_patience", "max_epochs", "num_samples", "max_concurrent_trials")
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -76,10 +71,13 @@ class Tune:
             raise UserError(f"Tune: mode={self.mode!r}; give 'max' or 'min'")
         if not isinstance(self.metric, str) or not self.metric:
             raise UserError(f"Tune: metric={self.metric!r}; name a score, such as 'test_roc_auc'")
-        for name in _POSITIVE:
+        for name in _COUNTS:
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(f"Tune: {name}={value} must be more than 0")
+            if value is not None and not (isinstance(value, Integral) and int(value) > 0):
+                raise UserError(f"Tune: {name}={value!r}; give a whole number of at least 1")
+        seconds = self.time_budget_s
+        if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
+            raise UserError(f"Tune: time_budget_s={seconds!r}; give seconds, more than 0")
         self._check_function()
         self._check_scheduler()
 

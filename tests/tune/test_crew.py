@@ -232,7 +232,7 @@ def test_search_that_was_cut_off_still_runs_what_was_put_off(
             "'test_score': trials do not report it",
         ),
         ({"job": unsendable()}, "cannot be sent to another process"),
-        ({"max_concurrent_trials": 0}, "max_concurrent_trials=0 must be more than 0"),
+        ({"max_concurrent_trials": 0}, "max_concurrent_trials=0; give a whole number"),
     ],
     ids=["metric", "epochs", "unsendable", "none"],
 )

@@ -140,10 +140,11 @@ def test_search_without_a_pool_says_why(params, said):
     [
         (lambda: TuneSearchCV(TREE, {"max_depth": [1, 2]}), 2, NotFittedError, "not fitted"),
         (lambda: RandomizedSearchCV(TREE, {"max_depth": [1]}), 2, UserError, "TuneSearchCV"),
-        (search, 0, UserError, "k=0: an ensemble takes at least 1"),
-        (search, -2, UserError, "k=-2: an ensemble takes at least 1"),
+        (search, 0, UserError, "k=0: give a whole number, an ensemble takes at least 1"),
+        (search, "2", UserError, "k='2': give a whole number"),
+        (search, -2, UserError, "k=-2: give a whole number, an ensemble takes at least 1"),
     ],
-    ids=["not fitted", "another's", "none", "fewer"],
+    ids=["not fitted", "another's", "none", "no number", "fewer"],
 )
 def test_pool_that_cannot_be_made_says_why(found, k, error, said):
     with pytest.raises(error, match=said):

@@ -390,7 +390,10 @@ def needs(x: float, data: str) -> Job:
         ({"space": {}}, "space is empty"),
         ({"mode": "most"}, "mode='most'"),
         ({"metric": ""}, "name a score"),
-        ({"num_samples": 0}, "num_samples=0 must be more than 0"),
+        ({"num_samples": 0}, "num_samples=0; give a whole number of at least 1"),
+        ({"num_samples": 2.5}, "num_samples=2.5; give a whole number"),
+        ({"max_epochs": "3"}, "max_epochs='3'; give a whole number"),
+        ({"time_budget_s": "5m"}, "time_budget_s='5m'; give seconds, more than 0"),
         ({"arguments": {"epoch": 1}}, "no parameter 'epoch'; did you mean 'epochs'"),
         ({"arguments": {"x": 1}}, "'x' is in space and in arguments"),
         ({"scheduler": "hyperband"}, "pauses trainings, which is not carried out"),
@@ -400,7 +403,8 @@ def needs(x: float, data: str) -> Job:
         ({"job": lambda x: Quadratic(x)}, None),
     ],
     ids=[
-        "name", "near name", "empty", "mode", "metric", "samples", "argument", "twice", "hyperband",
+        "name", "near name", "empty", "mode", "metric", "samples", "half a sample",
+        "epochs in words", "budget in words", "argument", "twice", "hyperband",
         "epochs", "missing", "no function", "no job",
     ],
 )  # fmt: skip
