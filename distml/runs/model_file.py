@@ -1,13 +1,11 @@
 """How a fitted estimator becomes bytes and back, without running a stranger's code.
 
 The one decision: skops if it knows every type in the estimator, or we do; a pickle otherwise, which
-is named as such and loaded only on demand. Our list adds to skops' own what it leaves out because
-crafted content could crash the process (trees, whose nodes scikit-learn follows without looking):
-such content is checked here before anything predicts with it.
+is named as such and loaded only on demand. Trees, whose nodes scikit-learn follows without looking,
+so that crafted ones could crash the process, are checked here before anything predicts with them.
 """
 
 import contextlib
-import importlib
 import pickle
 import sys
 from collections.abc import Iterator
@@ -18,39 +16,11 @@ import numpy as np
 
 from distml.errors import DataError, UserError
 from distml.runs.digest_code import is_installed_module
+from distml.runs.known_types import strangers_among
+from distml.runs.neighbours import grow_search_trees, without_search_trees
 from distml.runs.own_skops import own_skops
 
 __all__ = ["dump_estimator", "load_estimator", "reachable"]
-
-_TRUSTED = frozenset({
-    "functools.partial",
-    "numpy.dtype",
-    "numpy.mean",
-    "scipy.interpolate._bsplines.BSpline",
-    "scipy.sparse._csr.csr_matrix",
-    "sklearn._loss.loss.HalfTweedieLossIdentity",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.feature_selection._univariate_selection.f_classif",
-    "sklearn.feature_selection._univariate_selection.f_regression",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-    "sklearn.tree._tree.Tree",
-    "sklearn.utils._bunch.Bunch",
-    "sklearn.utils.validation.check_array",
-    "xgboost.core.Booster",
-    "xgboost.sklearn.XGBClassifier",
-    "xgboost.sklearn.XGBModel",
-    "xgboost.sklearn.XGBRFClassifier",
-    "xgboost.sklearn.XGBRFRegressor",
-    "xgboost.sklearn.XGBRegressor",
-})  # fmt: skip
-"""Types and functions that skops does not trust by itself, and that do no harm wherever they are
-called."""
-
-_OUR_ROOMS = ("distml.data.", "distml.ensemble.", "distml.train.")
-"""Where our own estimators and their parts live; classes defined there are trusted."""
 
 
 def dump_estimator(estimator: Any) -> tuple[str, bytes, str | None]:
@@ -67,8 +37,9 @@ def dump_estimator(estimator: Any) -> tuple[str, bytes, str | None]:
     """
     skops = own_skops()
     try:
-        content = skops.dumps(estimator)
-        strangers = _strangers(skops.get_untrusted_types(data=content))
+        with without_search_trees(reachable(estimator)):
+            content = skops.dumps(estimator)
+        strangers = strangers_among(skops.get_untrusted_types(data=content))
         if not strangers:
             # What cannot be read back is not kept: some types are written only.
             load_estimator("skops", content)
@@ -110,7 +81,7 @@ def load_estimator(
         found = skops.get_untrusted_types(data=content)
     except Exception as error:
         raise DataError(f"it is not a model ({_said(error)}); restore it from a copy") from error
-    strangers = _strangers(found)
+    strangers = strangers_among(found)
     if strangers and not trust:
         raise UserError(
             f"{_holds(strangers)}, of which distml does not know what they do; "
@@ -118,6 +89,7 @@ def load_estimator(
         )
     try:
         estimator = skops.loads(content, trusted=found)
+        grow_search_trees(reachable(estimator))
     except Exception as error:
         raise DataError(
             f"it cannot be read ({_said(error)}); install the versions it names"
@@ -148,42 +120,8 @@ def reachable(value: Any) -> Iterator[Any]:
         waiting.extend(_inside(item))
 
 
-def _strangers(types: list[str]) -> list[str]:
-    return [name for name in types if name not in _TRUSTED and not _is_known(name)]
-
-
 def _holds(strangers: list[str]) -> str:
     return f"it holds {', '.join(strangers[:3])}"
-
-
-def _is_known(name: str) -> bool:
-    """Whether a name is that of a class of ours, a ufunc, or an estimator or splitter of sklearn.
-
-    By the name of the module that defines it: nothing else can be called under such a name.
-    """
-    module_name, _, own_name = name.rpartition(".")
-    if not name.startswith((*_OUR_ROOMS, "sklearn.", "numpy.", "scipy.")) or ".tests." in name:
-        return False
-    try:
-        thing = getattr(importlib.import_module(module_name), own_name, None)
-    except ImportError:
-        return False
-    if not name.startswith((*_OUR_ROOMS, "sklearn.")):
-        return isinstance(thing, np.ufunc)
-    if not isinstance(thing, type) or thing.__module__ != module_name:
-        return False
-    return name.startswith(_OUR_ROOMS) or _is_estimator(thing) or _is_splitter(thing)
-
-
-def _is_estimator(kind: type) -> bool:
-    from sklearn.base import BaseEstimator
-
-    return issubclass(kind, BaseEstimator)
-
-
-def _is_splitter(kind: type) -> bool:
-    """Whether a class of scikit-learn makes folds, which no base class says of all that do."""
-    return kind.__module__.startswith("sklearn.model_selection.") and hasattr(kind, "get_n_splits")
 
 
 def _pickle(estimator: Any) -> bytes:

@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import Birch
 from sklearn.datasets import make_classification
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -43,7 +44,6 @@ from sklearn.model_selection import (
     StratifiedKFold,
     TimeSeriesSplit,
 )
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -364,14 +364,14 @@ def test_a_histogram_tree_that_leads_astray_is_refused(field: str, value: int) -
 
 
 def test_what_skops_cannot_hold_is_a_marked_pickle_that_wants_trust(tmp_path: Path) -> None:
-    model = classifier(KNeighborsClassifier())
+    model = classifier(make_pipeline(Birch(n_clusters=None), DecisionTreeClassifier()))
     manifest = save_model(tmp_path, model)
     part = manifest["parts"]["estimator"]
     assert (part["file"], part["stored"]) == ("estimator.pickle", "pickle")
-    assert "sklearn.neighbors._kd_tree.KDTree" in part["reason"]
+    assert "Objects of type Birch" in part["reason"]
     with pytest.raises(
         UserError,
-        match=r"estimator\.pickle: it is stored as a pickle \(.*KDTree.*trust=True \(--trust",
+        match=r"estimator\.pickle: it is stored as a pickle \(.*Birch.*trust=True \(--trust",
     ):
         load(tmp_path)
     back = load(tmp_path, trust=True)

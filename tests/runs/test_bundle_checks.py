@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.cluster import Birch
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeClassifier
 
 from distml.data import Encoder
 from distml.errors import DataError, UserError
@@ -172,7 +174,11 @@ def test_a_pickle_does_not_run_however_one_checks(bundle, tmp_path, check, resea
 
 
 def test_python_counts_for_a_pickle(tmp_path, reseal):
-    save_model(tmp_path, model(KNeighborsClassifier()), golden=TABLE)
+    save_model(
+        tmp_path,
+        model(make_pipeline(Birch(n_clusters=None), DecisionTreeClassifier())),
+        golden=TABLE,
+    )
     load(tmp_path, trust=True)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     reseal(tmp_path, requires={**manifest["requires"], "python": "3.4.1"})

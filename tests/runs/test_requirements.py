@@ -6,8 +6,8 @@ import pytest
 import rich.text
 import xgboost
 from sklearn.base import BaseEstimator
+from sklearn.cluster import Birch
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -56,7 +56,7 @@ def voting():
             "arrow",
             {"cloudpickle", "torch", "safetensors", "sentencepiece"},
         ),
-        (lambda: KNeighborsClassifier().fit(X, Y), "arrow", {"cloudpickle"}),
+        (lambda: Birch().fit(X), "arrow", {"cloudpickle"}),
         (lambda: make_pipeline(FunctionTransformer(foreign)), "arrow", {"cloudpickle", "rich"}),
     ],
     ids=[
