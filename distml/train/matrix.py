@@ -5,7 +5,8 @@ is moved by its mean before it becomes float32, which would round it to nothing 
 times of today apart by two minutes. Refused: infinite numbers, and numbers beyond float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -127,8 +128,8 @@ def as_matrix(array: npt.NDArray[Any], origin: Floats) -> Matrix:
     if matrix.strides[1] != matrix.itemsize:
         # Gathering rows whose numbers lie apart would cost more in each epoch than a copy once.
         matrix = np.ascontiguousarray(matrix)
-    for start in range(0, len(matrix), _ROWS_AT_ONCE):
-        _check_finite(matrix[start : start + _ROWS_AT_ONCE])
+    for block in _blocks(matrix):
+        _check_finite(block)
     return matrix
 
 
@@ -146,9 +147,7 @@ def measure(array: npt.NDArray[Any]) -> tuple[Scale, Floats]:
     """
     width = array.shape[1]
     count, mean, squares = np.zeros(width), np.zeros(width), np.zeros(width)
-    for start in range(0, len(array), _ROWS_AT_ONCE):
-        block = array[start : start + _ROWS_AT_ONCE].astype(np.float64)
-        there, part, spread = _measure_block(block)
+    for there, part, spread in _in_threads(_measure_block, _blocks(array)):
         total = np.maximum(count + there, 1.0)
         with np.errstate(over="ignore", invalid="ignore"):
             away = part - mean
@@ -162,8 +161,23 @@ def measure(array: npt.NDArray[Any]) -> tuple[Scale, Floats]:
     return Scale(mean=mean - origin, std=np.where(std > 0, std, 1.0)), origin
 
 
-def _measure_block(block: Floats) -> tuple[Any, Floats, Floats]:
+def _blocks(array: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    return [array[i : i + _ROWS_AT_ONCE] for i in range(0, len(array), _ROWS_AT_ONCE)]
+
+
+def _in_threads(work: Callable[[Any], Any], blocks: Sequence[Any]) -> Iterator[Any]:
+    """What becomes of each block, in order; NumPy lets other threads work meanwhile."""
+    if len(blocks) < 2:
+        yield from map(work, blocks)
+        return
+    # Arrow's number of CPUs is that of `OMP_NUM_THREADS`, which Ray sets for a unit.
+    with ThreadPoolExecutor(pa.cpu_count()) as pool:
+        yield from pool.map(work, blocks)
+
+
+def _measure_block(part: npt.NDArray[Any]) -> tuple[Any, Floats, Floats]:
     """Count, mean and sum of squared deviations of each column, without NaN."""
+    block = part.astype(np.float64)
     rows = _rows_in_one(block)
     wide = block.reshape(len(block) // rows, -1)
     with np.errstate(over="ignore", invalid="ignore"):
