@@ -81,7 +81,13 @@ def test_status_tells_what_it_costs_and_what_nobody_started(user, fleet, undistu
         assert stranger[0]["id"] in told.err
 
 
-@pytest.mark.parametrize("notice_s", [None, 20], ids=["without notice", "with notice"])
+@pytest.mark.parametrize(
+    "notice_s",
+    [
+        pytest.param(None, id="without notice"),
+        pytest.param(20, id="with notice", marks=pytest.mark.long),
+    ],
+)
 def test_spot_machine_that_is_taken_away_does_not_change_the_model(
     user, fleet, world, undisturbed, notice_s
 ):

@@ -21,8 +21,16 @@ from tests.launch.head import TOKEN
 from tests.launch.pods import fill
 from tests.launch.rays import PodsOfRay
 
-pytestmark = [pytest.mark.parametrize("name", ["kubernetes"]), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
+_OF_THE_DRIVER = {
+    "test_a_job_that_fails_says_why_in_one_line",
+    "test_a_mistake_found_before_the_start_leaves_no_run",
+    "test_a_resumed_run_uses_its_own_copy_of_the_job_file",
+    "test_a_run_that_has_succeeded_cannot_be_resumed",
+    "test_modules_beside_the_job_file_can_be_imported_also_on_resume",
+}
+"""What is the driver's doing wherever it runs, and is shown on a cluster by the same tests."""
 _OTHERWISE = {
     "test_planning_has_no_effect_and_prints_the_drivers_command_line": "the tree is fetched first",
     "test_a_storage_that_cannot_be_written_is_refused": "of a folder of this machine",
@@ -35,6 +43,11 @@ globals().update(
         if name.startswith("test_") and name not in _OTHERWISE
     }
 )
+
+
+def pytest_generate_tests(metafunc):
+    marks = [pytest.mark.long] if metafunc.function.__name__ in _OF_THE_DRIVER else []
+    metafunc.parametrize("name", [pytest.param("kubernetes", marks=marks)])
 
 
 class Bucket(str):

@@ -96,6 +96,7 @@ def test_a_cluster_comes_to_the_same_as_this_machine(ray_head, stack, capfd):
     assert [record.launcher for record in RunStore("runs").list()] == [place, "local", "debug"]
 
 
+@pytest.mark.long
 def test_a_cluster_of_two_nodes_comes_to_the_same(stack, capfd):
     head = running_head(num_cpus=1)
     with head as address, joined(head):

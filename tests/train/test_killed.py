@@ -159,6 +159,7 @@ def test_a_machine_that_loses_power_goes_on_with_the_same_workers(tmp_path, pair
     assert_same(weights, paired[0])
 
 
+@pytest.mark.long
 def test_a_fit_begun_by_one_process_is_ended_by_two_workers(tmp_path, alone):
     folder = tmp_path / "run"
     process = begin(folder, 0)

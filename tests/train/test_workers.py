@@ -277,6 +277,7 @@ def goes_on(train, work):
         train.report({"loss": 1.0})
 
 
+@pytest.mark.slow
 def test_listener_that_has_heard_enough_ends_the_workers():
     def listen(kind, **fields):
         if kind == "epoch":

@@ -169,7 +169,10 @@ def test_process_that_dies_takes_its_trial_with_it_and_no_other(
     assert statuses.count(RunStatus.FAILED) == 2
 
 
-@pytest.mark.parametrize(("hungry", "scheduler"), [("killed", None), ("raises", "asha")])
+@pytest.mark.parametrize(
+    ("hungry", "scheduler"),
+    [("killed", None), pytest.param("raises", "asha", marks=pytest.mark.slow)],
+)
 def test_trial_that_ran_out_of_memory_beside_others_is_run_again_alone(
     search: Callable[..., Result], hungry: str, scheduler: str | None
 ) -> None:

@@ -161,6 +161,7 @@ def net(num_outputs):
 """
 
 
+@pytest.mark.slow
 def test_its_bundle_is_loaded_where_nobody_has_chosen_a_backend(tmp_path, monkeypatch):
     (tmp_path / "own_net.py").write_text(OWN_NET)
     monkeypatch.syspath_prepend(tmp_path)
