@@ -217,7 +217,8 @@ def _begin(init: Callable[[], Any]) -> None:
     """Start Ray, a second time if it gave up on its own agent.
 
     Its raylet allows the agent 15 s to load, which on a busy machine it does not always do
-    (ray-project/ray#65983); the second time its files are in memory.
+    (ray-project/ray#65983); the second time its files are in memory. What the first start has left
+    behind ends with this process.
     """
     for is_last in (False, True):
         try:

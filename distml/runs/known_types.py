@@ -41,11 +41,10 @@ _TRUSTED = frozenset({
     "xgboost.sklearn.XGBRegressor",
 })  # fmt: skip
 """Types and functions that skops does not trust by itself, and that do no harm wherever they are
-called."""
+called; trees, because `model_file` looks at their nodes before anything follows them."""
 
 _OUR_ROOMS = ("distml.data.", "distml.ensemble.", "distml.train.")
 """Where our own estimators and their parts live; classes defined there are trusted."""
-
 
 _BASES = {
     "sklearn.gaussian_process.kernels": ("Kernel",),
