@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import psutil
 import sklearn
 
 from distml import session
 from distml.ensemble.letters import Letters, run_heard
+from distml.ensemble.matrices import for_trees, is_for_tree, is_large
 from distml.ensemble.members import Unit
 from distml.ensemble.worker import (
     Outcome,
@@ -141,7 +141,7 @@ class RayExecutor:
         self._renewals = 0
         self._done: deque[tuple[Any, Outcome]] = deque()
         # Each value holds the array too, so that its id is not given to another object meanwhile.
-        self._shared: dict[tuple[int, str], tuple[Any, Any]] = {}
+        self._shared: dict[tuple[int, bool], tuple[Any, Any]] = {}
         nodes = session.nodes()
         limits = session.limits()
         cpus, memory = ([node.get(kind, 0) for node in nodes] for kind in ("CPU", "memory"))
@@ -183,8 +183,7 @@ class RayExecutor:
             name=f"fit {getattr(ticket, 'name', unit.name)}",
             **self._processes(),
         )
-        dtype = _dtype_inside(unit, X)
-        shared = [self._share(X, dtype), *map(self._share, arrays)]
+        shared = [self._share(X, is_for_tree(unit, X)), *map(self._share, arrays)]
         tag = {"unit": getattr(ticket, "name", unit.name), "member": unit.member}
         heard = (letterbox, tag) if letterbox else ()
         reference = task.remote(*heard, shell, settings, *shared)
@@ -200,7 +199,7 @@ class RayExecutor:
         config = sklearn.get_config()
         for _, unit, key in small:
             shell, (X, *others) = detach(unit)
-            shared = [self._share(X, _dtype_inside(unit, X)), *map(self._share, others)]
+            shared = [self._share(X, is_for_tree(unit, X)), *map(self._share, others)]
             places.append([arrays.setdefault(id(each), (len(arrays), each))[0] for each in shared])
             shells.append(shell)
             settings.append(Settings(cpus=1, config=config, units=self._units, key=key))
@@ -256,43 +255,17 @@ class RayExecutor:
         self._running.clear()
         self._shared.clear()
 
-    def _share(self, array: Any, dtype: str = "") -> Any:
+    def _share(self, array: Any, for_tree: bool = False) -> Any:
         """A small array itself; a large one as the reference to its one copy in the store."""
-        if not _is_large(array):
+        if not is_large(array):
             return array
-        name = (id(array), dtype)
+        name = (id(array), for_tree)
         if name not in self._shared:
-            copy = array.astype(dtype) if dtype else array
-            self._shared[name] = (array, self._ray.put(copy))
+            shared = for_trees(array) if for_tree else array
+            self._shared[name] = (array, self._ray.put(shared))
         return self._shared[name][1]
 
 
 def _lost(tickets: Sequence[Any], said: str) -> list[tuple[Any, Outcome]]:
     error = WorkerLostError(next(iter(said.strip().splitlines()), "the worker is gone"))
     return [(ticket, Outcome(error=error)) for ticket in tickets]
-
-
-_SINGLE_PRECISION = frozenset(
-    f"{kind}{task}"
-    for kind in ("DecisionTree", "ExtraTree", "RandomForest", "ExtraTrees")
-    for task in ("Classifier", "Regressor")
-)
-"""scikit-learn's trees copy `X` to float32 in every fit; given float32 they copy nothing."""
-
-
-def _dtype_inside(unit: Unit, X: Any) -> str:
-    """The dtype `X` may be shared as without changing the fit; empty for its own."""
-    estimator = type(unit.estimator)
-    is_tree = estimator.__name__ in _SINGLE_PRECISION and estimator.__module__.startswith(
-        "sklearn."
-    )
-    is_double = isinstance(X, np.ndarray) and X.dtype == np.float64
-    return "float32" if is_tree and is_double and not unit.fitted else ""
-
-
-def _is_large(array: Any) -> bool:
-    """Whether it is worth a place of its own in the object store."""
-    if array is None or np.isscalar(array):
-        return False
-    size = getattr(array, "nbytes", None)
-    return bool(size is None or np.ndim(size) or size > 65536)
