@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -20,8 +20,11 @@ from distml.data.cache import ShardCache
 from distml.data.gather import Arrays
 from distml.data.order import MemoryOrder
 from distml.data.ragged import RaggedArray
-from distml.data.stream import StreamReader
 from distml.train.rows import LENGTHS, Ragged, Rows
+
+if TYPE_CHECKING:
+    # It loads pyarrow's datasets, which rows in memory can do without.
+    from distml.data.stream import StreamReader
 
 __all__ = ["Batch", "Batches", "MemoryPart", "Part", "StreamPart"]
 
@@ -217,7 +220,7 @@ class StreamPart:
     """
 
     def __init__(
-        self, reader_of: Callable[[Batches, ShardCache], StreamReader], num_rows: int
+        self, reader_of: "Callable[[Batches, ShardCache], StreamReader]", num_rows: int
     ) -> None:
         self._reader_of, self.num_rows = reader_of, num_rows
         self._cache = ShardCache()

@@ -28,7 +28,6 @@ from distml.train.position import Position
 from distml.train.recovery import carry_out
 from distml.train.rows import Rows
 from distml.train.setup import Setup, Workers
-from distml.train.shape import Shape
 from distml.train.snapshots import Snapshots
 from distml.train.state import pack, unpack
 from distml.train.training import Fitted, Training, rows_of_a_batch
@@ -172,7 +171,7 @@ class Network(Snapshots, BaseEstimator):
             UserError: a parameter makes no sense or does not suit the data.
             DivergedError: the loss is not finite any more.
         """
-        build = partial(self._builder, data.shape, data.scales)
+        build = partial(build_network, self._module(), data.shape, data.scales)
         self.shape_, self.scales_ = data.shape, data.scales
         weights, row_flops = self._first_weights(build, data, carry_on=carry_on)
         batch_size = rows_of_a_batch(self.batch_size, data.parts["train"].num_rows, self.accumulate)
@@ -250,9 +249,6 @@ class Network(Snapshots, BaseEstimator):
             checkpoint_every_s=self.checkpoint_every_s,
         )
 
-    def _builder(self, shape: Shape, scales: Mapping[Any, Any]) -> nn.Module:
-        return build_network(self._module(), shape, scales)
-
     def _module(self) -> Any:
         from distml.train.modules import MLP
 
@@ -293,7 +289,7 @@ class Network(Snapshots, BaseEstimator):
         made: dict[str, Any] = self.__dict__.setdefault("_made", {})
         if str(device) not in made:
             with torch.random.fork_rng(devices=[]):
-                network = self._builder(self.shape_, self.scales_)
+                network = build_network(self._module(), self.shape_, self.scales_)
             weights = {name: torch.from_numpy(value) for name, value in self.weights_.items()}
             network.load_state_dict(weights, assign=True)
             made[str(device)] = network.to(device).eval()

@@ -13,18 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from distml.errors import UserError
 
-__all__ = ["Snapshots", "cycle_ends"]
-
-
-def cycle_ends(epochs: int, cycles: int) -> tuple[int, ...]:
-    """Epochs that are done when each cycle ends.
-
-    Args:
-        epochs: of the whole training.
-        cycles: parts it has; at most one an epoch.
-    """
-    cycles = min(cycles, epochs)
-    return tuple(epochs * (cycle + 1) // cycles for cycle in range(cycles))
+__all__ = ["Snapshots"]
 
 
 class Snapshots:

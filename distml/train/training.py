@@ -12,9 +12,8 @@ from torch import nn
 from distml.errors import DistmlError, UserError
 from distml.train.objective import Objective
 from distml.train.position import Position
-from distml.train.snapshots import cycle_ends
 
-__all__ = ["DivergedError", "Fitted", "Training", "rows_of_a_batch"]
+__all__ = ["DivergedError", "Fitted", "Training", "cycle_ends", "rows_of_a_batch"]
 
 
 class DivergedError(DistmlError):
@@ -135,3 +134,14 @@ def rows_of_a_batch(batch_size: int | str, num_rows: int, accumulate: int) -> in
             f"batch_size={batch_size}"
         )
     return int(batch_size)
+
+
+def cycle_ends(epochs: int, cycles: int) -> tuple[int, ...]:
+    """Epochs that are done when each cycle ends.
+
+    Args:
+        epochs: of the whole training.
+        cycles: parts it has; at most one an epoch.
+    """
+    cycles = min(cycles, epochs)
+    return tuple(epochs * (cycle + 1) // cycles for cycle in range(cycles))

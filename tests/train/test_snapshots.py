@@ -15,7 +15,7 @@ from distml.errors import UserError
 from distml.runs.units import UnitStore, use_units
 from distml.train import MLP, NeuralClassifier, NeuralRegressor, NeuralTransformer
 from distml.train.optimize import make_scheduler
-from distml.train.snapshots import cycle_ends
+from distml.train.training import cycle_ends
 
 FEW = {"epochs": 6, "batch_size": 20, "lr": 1e-2, "cpus_per_worker": 1, "random_state": 0}
 

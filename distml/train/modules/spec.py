@@ -1,14 +1,16 @@
 """What the descriptions of networks share: they are parameters, checked when a module is built.
 
-One decision: a description is a scikit-learn parameter object (`get_params`, `set_params`, `clone`
-and a short `repr`), so `module__hidden` can be searched over like any parameter. It holds no
-weights, and refuses, in one line, a shape of data that its module cannot read.
+One decision: a description is a parameter object as scikit-learn knows them (`get_params`,
+`set_params`, `clone` and a short `repr`), so `module__hidden` can be searched over like any
+parameter; and no subclass of its classes, because each worker of a training would load them for it,
+for a second or two. It holds no weights, and refuses, in one line, a shape of data that its module
+cannot read.
 """
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
-from sklearn.base import BaseEstimator
 from torch import nn
 
 from distml.errors import UserError
@@ -32,13 +34,45 @@ _ADVICE: dict[Kind, str] = {
 }
 
 
-class Spec(BaseEstimator):
+class Spec:
     """Parameters of a network, from which `build` makes the module."""
 
     takes: ClassVar[Sequence[Kind]] = ()
     """Kinds of fields that its modules read."""
     needs_label: ClassVar[bool] = True
     """Whether its modules give outputs for a label, and not their input again."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters by name; none of them has parameters of its own."""
+        return {name: getattr(self, name) for name in self._defaults()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        known = sorted(self._defaults())
+        for name, value in params.items():
+            if name not in known:
+                raise ValueError(
+                    f"Invalid parameter {name!r} for {self}. Valid parameters are: {known}"
+                )
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        changed = (
+            f"{name}={getattr(self, name)!r}"
+            for name, default in self._defaults().items()
+            if getattr(self, name) != default
+        )
+        return f"{self._name}({', '.join(changed)})"
+
+    @classmethod
+    def _defaults(cls) -> Mapping[str, Any]:
+        parameters = inspect.signature(cls).parameters.values()
+        return {parameter.name: parameter.default for parameter in parameters}
 
     def build(self, shape: Shape) -> nn.Module:
         """Make a module for data of a shape, with random weights from torch's generator.
