@@ -14,6 +14,7 @@ from distml.runs.events import emit
 from distml.signals import Held, held
 from distml.train.batch import Part
 from distml.train.context import StoppedError, Train
+from distml.train.heap import kept_heap
 from distml.train.parallel import Parallel, choose_device
 from distml.train.position import Best
 from distml.train.setup import Setup
@@ -76,7 +77,7 @@ def run_here(
         Exception: whatever the loop raises.
     """
     device = choose_device(setup.workers.gpus_per_worker)
-    with held() as signals, _threads(setup), _own_randomness(device):
+    with held() as signals, _threads(setup), _own_randomness(device), kept_heap():
         train = Train(
             parts=parts,
             seed=setup.seed,

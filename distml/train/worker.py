@@ -15,6 +15,7 @@ from distml import session
 from distml.errors import DistmlError
 from distml.train.context import Train
 from distml.train.exchange import Exchange
+from distml.train.heap import kept_heap
 from distml.train.lean import train_functions
 from distml.train.mailbox import MailboxChannel
 from distml.train.parallel import Parallel, choose_device
@@ -82,7 +83,7 @@ def run_worker(config: Mapping[str, Any]) -> Any:
         )
         channel.emit("workers", num_workers=world_size, host=socket.gethostname())
         try:
-            with session.inline():
+            with session.inline(), kept_heap():
                 value = order.body(train, order.work)
         finally:
             train.close()
