@@ -62,10 +62,11 @@ class Spec:
         return self
 
     def __repr__(self) -> str:
+        # Not by `!=`, which an array answers for each of its numbers.
         changed = (
             f"{name}={getattr(self, name)!r}"
             for name, default in self._defaults().items()
-            if getattr(self, name) != default
+            if repr(getattr(self, name)) != repr(default)
         )
         return f"{self._name}({', '.join(changed)})"
 

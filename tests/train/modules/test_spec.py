@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
@@ -16,6 +17,10 @@ def test_what_it_looks_like_makes_it_again(spec):
     assert repr(spec()) == f"{spec.__name__}()"
     assert repr(changed) == f"{spec.__name__}(hidden=(7, 3))"
     assert eval(repr(changed)).get_params() == clone(changed).get_params() != spec().get_params()
+
+
+def test_an_array_in_place_of_a_row_of_numbers_can_be_shown():
+    assert repr(MLP(hidden=np.array([7, 3]))) == "MLP(hidden=array([7, 3]))"
 
 
 def test_parameters_of_a_description_are_searched_as_those_of_the_estimator():
